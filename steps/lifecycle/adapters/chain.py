@@ -1,0 +1,233 @@
+"""The chain of a whole run: which steps fit a table, what is finished already, what runs side by side."""
+
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from lifecycle.adapters import candidates, local, projects, searches, sources, steps, tracking
+from lifecycle.adapters.cli import Options
+from lifecycle.contract import Contract
+from lifecycle.errors import InnerStepError, UserError
+from lifecycle.metrics import Metric, resolve_metric
+from lifecycle.settings import parse_names, step_key
+
+CHAINS = {
+    "classification": ("baseline", "tune_lr", "tune_multi"),
+    "regression": ("baseline", "regress_sklearn", "regress_statsmodels", "tune_multi"),
+}
+TRIALS = {"tune_lr": 16, "tune_multi": 32}
+# With more than one table these would be right for one of them only.
+OF_ONE_TABLE = ("target", "query", "test_data", "drop", "ordinal", "positive", "metric", "models", "name", "run_id")
+SEARCH_OPTIONS = ("metric", "algo", "select_on", "models", "engine", "parallelism", "timeout", "log_models")
+
+
+@dataclass
+class Outcome:
+    """What became of one step of one table.
+
+    Attributes
+    ----------
+    table, step : str
+        Whose.
+    seconds : float
+        Wall seconds, from asking for the step to its end.
+    run_id : str
+        The step's run.
+    reused : bool
+        Whether the work of an earlier run was taken over.
+    metrics : dict of str to float
+        The run's.
+    tags : dict of str to str
+        The run's.
+    """
+
+    table: str
+    step: str
+    seconds: float
+    run_id: str
+    reused: bool
+    metrics: dict[str, float] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class TableOutcome:
+    """What became of one table: its metric, and its steps in order."""
+
+    table: str
+    metric: Metric
+    contract: Contract
+    steps: list[Outcome]
+
+
+def check(tables: list[str], options: Options) -> None:
+    """Refuse what cannot be right before anything is started.
+
+    Raises
+    ------
+    UserError
+        For an option that fits one table where several were given, or any option of a step.
+    """
+    if len(tables) > 1:
+        for name in OF_ONE_TABLE:
+            if options[name]:
+                raise UserError(
+                    f"{name}: {options[name]!r} fits one table, and data names {len(tables)} ({', '.join(tables)}); "
+                    "run them one by one, each with its own."
+                )
+    if options["max_evals"] < 0:
+        raise UserError(f"max_evals: {options['max_evals']} trials cannot find anything; give 1 or more, such as 16.")
+    searches.check(options | {"max_evals": options["max_evals"] or 1})
+    for table in tables:
+        steps.identify(options | {"data": table})
+
+
+class Chain:
+    """The steps of some tables, under one parent run.
+
+    Parameters
+    ----------
+    parent : StepRun
+        The run of ``main``.
+    options : dict
+        As typed.
+    """
+
+    def __init__(self, parent: tracking.StepRun, options: Options) -> None:
+        self.parent = parent
+        self.options = options
+        # As many processes at once as there are cores, and two on a single one: steps wait for disk and store too.
+        self._free = threading.Semaphore(max(2, local.cores()))
+        self._stop = threading.Event()
+
+    def run(self, tables: list[str]) -> list[TableOutcome]:
+        """Run every table's steps; what does not depend on each other runs side by side.
+
+        Parameters
+        ----------
+        tables : list of str
+            As given in ``data``.
+
+        Returns
+        -------
+        list of TableOutcome
+            In the order given.
+
+        Raises
+        ------
+        UserError, InnerStepError
+            The first failure; steps that have not begun by then are not begun.
+        """
+        with ThreadPoolExecutor(4 * len(tables) + 4) as pool:
+            futures = [pool.submit(self._table, table, pool) for table in tables]
+            return _results(futures)
+
+    def _table(self, table: str, pool: ThreadPoolExecutor) -> TableOutcome:
+        options = self.options | {"data": table}
+        identity = steps.identify(options)
+        parent = tracking.StepRun(
+            self.parent.run_id,
+            self.parent.experiment_id,
+            "main",
+            self.parent.inherited | {"lifecycle.table": identity.key, "lifecycle.data": identity.data_digest},
+        )
+        prepared = self._prepare(parent, identity, options)
+        contract = steps.read_contract(prepared.tags["lifecycle.prepared"])
+        metric = resolve_metric(options["metric"], contract)
+        wanted = [step for step in CHAINS[contract.task] if self._fits(step, options)]
+        done = _results(
+            [pool.submit(self._step, parent, identity, step, self._given(step, options), contract) for step in wanted]
+        )
+        last = self._register(parent, identity, options, metric)
+        return TableOutcome(table, metric, contract, [prepared, *done, last])
+
+    @staticmethod
+    def _fits(step: str, options: Options) -> bool:
+        """Logistic regression alone is searched unless other models were asked for."""
+        asked = parse_names(options["models"])
+        return step != "tune_lr" or not asked or "logreg" in asked
+
+    def _given(self, step: str, options: Options) -> Options:
+        """Return the options that a step takes, as they are handed on."""
+        given = {name: options[name] for name in (*steps.TABLE_OPTIONS, "fresh")}
+        if step in TRIALS:
+            given |= {name: options[name] for name in SEARCH_OPTIONS}
+            given["max_evals"] = options["max_evals"] or TRIALS[step]
+            if step == "tune_lr":
+                given["models"] = ""
+        return given
+
+    def _prepare(self, parent: tracking.StepRun, identity: steps.Identity, options: Options) -> Outcome:
+        began = time.monotonic()
+        found = "" if options["fresh"] else steps.find_prepared(identity, parent.experiment_id)
+        if found:
+            outcome = self._take_over(parent, "prepare", tracking.client().get_run(found), began)
+        else:
+            outcome = self._run(parent, "prepare", self._given("prepare", options), began)
+        outcome.tags["lifecycle.prepared"] = found or outcome.run_id
+        return outcome
+
+    def _step(
+        self, parent: tracking.StepRun, identity: steps.Identity, step: str, given: Options, contract: Contract
+    ) -> Outcome:
+        began = time.monotonic()
+        own = asdict(searches.settings_for(step, given, contract)) if step in TRIALS else {}
+        done = None
+        if not given["fresh"]:
+            done = steps.finished(step, step_key(step, identity.key, own), own, parent.experiment_id)
+        return self._take_over(parent, step, done, began) if done else self._run(parent, step, given, began)
+
+    def _register(
+        self, parent: tracking.StepRun, identity: steps.Identity, options: Options, metric: Metric
+    ) -> Outcome:
+        began = time.monotonic()
+        names = (*steps.TABLE_OPTIONS, "metric", "run_id", "name", "allow_pickle", "fresh")
+        given = {name: options[name] for name in names}
+        name = options["name"] or sources.model_name(options["data"])
+        own = candidates.own_settings(
+            options, metric, name, candidates.chosen_id(identity.key, parent.experiment_id, metric, options)
+        )
+        done = None
+        if not options["fresh"]:
+            done = steps.finished("register", step_key("register", identity.key, own), own, parent.experiment_id)
+        if done and candidates.still_champion(done):
+            return self._take_over(parent, "register", done, began)
+        return self._run(parent, "register", given, began)
+
+    def _run(self, parent: tracking.StepRun, step: str, given: Options, began: float) -> Outcome:
+        with self._free:
+            if self._stop.is_set():
+                raise InnerStepError(f"{step} was not begun, because another step failed")
+            try:
+                run_id = projects.run_step(parent, step, given)
+            except BaseException:
+                self._stop.set()
+                raise
+        run = tracking.client().get_run(run_id)
+        reused = "lifecycle.reused" in run.data.tags
+        seconds = time.monotonic() - began
+        return Outcome(given["data"], step, seconds, run_id, reused, dict(run.data.metrics), dict(run.data.tags))
+
+    def _take_over(self, parent: tracking.StepRun, step: str, done: Any, began: float) -> Outcome:
+        """Make the child of a step that is finished, without a process."""
+        run_id = parent.child(step, {"mlflow.project.entryPoint": step, "lifecycle.step": step})
+        child = tracking.StepRun(run_id, parent.experiment_id, step)
+        steps.take_over(child, done)
+        child.end("FINISHED")
+        run = tracking.client().get_run(run_id)
+        seconds = time.monotonic() - began
+        table = str(self.options["data"])
+        return Outcome(table, step, seconds, run_id, True, dict(run.data.metrics), dict(done.data.tags))
+
+
+def _results(futures: list[Future[Any]]) -> list[Any]:
+    """Wait for all, then raise the first failure that is somebody's own, not a consequence of another."""
+    errors = [error for error in (future.exception() for future in futures) if error is not None]
+    for error in errors:
+        if isinstance(error, UserError):
+            raise error
+    if errors:
+        raise errors[0]
+    return [future.result() for future in futures]

@@ -1,0 +1,153 @@
+"""The options of the entry points, and how a script ends."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from lifecycle.errors import InnerStepError, UserError
+
+USER_MISTAKE, OUR_FAULT, INTERRUPTED = 2, 1, 130
+INNER = "LIFECYCLE_INNER_STEP"
+
+Options = dict[str, Any]
+Decorator = Callable[[Any], Any]
+
+
+def _text(name: str, default: str, text: str) -> Decorator:
+    return click.option(f"--{name}", name, default=default, show_default=True, help=text)
+
+
+def _data(default: str) -> Decorator:
+    return _text("data", default, "A sample's name in data/catalog.yaml, or the path of a CSV or Parquet file.")
+
+
+_TABLE = (
+    _text("target", "", "Column to predict [default: the sample's]."),
+    _text("query", "", "SQL over the raw table, which it names `data`: derive, filter, rename."),
+    _text("task", "auto", "classification, regression, or auto: found from the target."),
+    _text("test_data", "", "A second table that is the test table."),
+    _text("split", "", "random, stratified, group, time or hash [default: stratified; for regression random]."),
+    _text("split_column", "", "Column of the groups or times, or the key to hash."),
+    click.option("--test_size", default=0.2, type=float, show_default=True, help="Share of the test rows."),
+    click.option("--folds", default=5, type=int, show_default=True, help="Folds of the cross-validation."),
+    click.option("--seed", default=42, type=int, show_default=True, help="Seed of split, folds, search, estimators."),
+    _text("positive", "", "Class that precision, recall, F1 and ROC are about [default: 1, true, yes; else the rarer]."),
+    _text("drop", "", "Columns to leave out, separated by commas [default: the sample's]."),
+    _text("ordinal", "", "Column:low<middle<high, several separated by ; [default: the sample's]."),
+)
+_FRESH = click.option("--fresh", default=False, type=bool, show_default=True, help="Run although it was done before.")
+_METRIC = _text("metric", "", "What to choose by [default: f1; for regression rmse].")
+_SEARCH = (
+    _text("algo", "tpe", "tpe, rand or anneal."),
+    _text("select_on", "cv", "cv, or test as the course did, which tags the run optimistic."),
+    _text("models", "", "Estimators to search over, separated by commas [default: all of the task]."),
+    _text("engine", "local", "Where trials run: local or spark."),
+    click.option("--parallelism", default=0, type=int, show_default=True, help="Trials at once; 0: one a core."),
+    click.option("--timeout", default=600.0, type=float, show_default=True, help="Seconds of the whole search."),
+    _text("log_models", "best", "best: the refitted winner's model; all: every trial's, as the course did."),
+)
+_REGISTER = (
+    _text("run_id", "", "Run whose model to register [default: the best candidate's]."),
+    _text("name", "", "Registered model [default: the sample's name, else the file's stem]."),
+    click.option("--allow_pickle", default=False, type=bool, show_default=True, help="Take a model that is pickled."),
+)
+
+
+def _max_evals(default: int, text: str) -> Decorator:
+    return click.option("--max_evals", default=default, type=int, show_default=True, help=text)
+
+
+TRIALS = "Number of trials."
+# By entry point, in the order of --help. The MLproject file declares the same, and a test compares the two.
+OPTIONS: dict[str, tuple[Decorator, ...]] = {
+    "prepare": (_data("churn"), *_TABLE, _FRESH),
+    "baseline": (_data("churn"), *_TABLE, _FRESH),
+    "tune_lr": (_data("churn"), *_TABLE, _max_evals(16, TRIALS), _METRIC, *_SEARCH, _FRESH),
+    "tune_multi": (_data("churn"), *_TABLE, _max_evals(32, TRIALS), _METRIC, *_SEARCH, _FRESH),
+    "regress_sklearn": (_data("ecommerce"), *_TABLE, _FRESH),
+    "regress_statsmodels": (_data("ecommerce"), *_TABLE, _FRESH),
+    "register": (_data("churn"), *_TABLE, _METRIC, *_REGISTER, _FRESH),
+    "main": (
+        _data("churn,ecommerce"),
+        *_TABLE,
+        _max_evals(0, "Number of trials of each search; 0: 16 for tune_lr, 32 for tune_multi."),
+        _METRIC,
+        *_SEARCH,
+        *_REGISTER,
+        _FRESH,
+    ),
+}
+
+
+def command(step: str) -> Callable[[Callable[[Options], None]], Callable[[], None]]:
+    """Turn a function of the options into the script of an entry point.
+
+    Parameters
+    ----------
+    step : str
+        The entry point's name.
+
+    Returns
+    -------
+    decorator
+        The decorated function parses the command line, calls the function with all options by name, and exits:
+        0 when done, 2 with one sentence for a user's mistake, 1 with a traceback for a fault of ours.
+    """
+
+    def decorate(work: Callable[[Options], None]) -> Callable[[], None]:
+        def parsed(**options: Any) -> None:
+            work({name: value.strip() if isinstance(value, str) else value for name, value in options.items()})
+
+        for option in reversed(OPTIONS[step]):
+            parsed = option(parsed)
+        script = click.command(step, help=work.__doc__, context_settings={"max_content_width": 110})(parsed)
+
+        def run() -> None:
+            sys.exit(_ended(script))
+
+        run.script = script  # type: ignore[attr-defined]
+        return run
+
+    return decorate
+
+
+def _ended(script: click.Command) -> int:
+    try:
+        return int(script.main(standalone_mode=False) or 0)
+    except click.UsageError as error:
+        sentence = f"{error.format_message().rstrip('.')}; see {sys.argv[0]} --help."
+    except click.Abort:
+        _close_run("", "KILLED")
+        return INTERRUPTED
+    except InnerStepError as error:
+        print(error, file=sys.stderr)
+        _close_run("", "FAILED")
+        return OUR_FAULT
+    except UserError as error:
+        sentence = str(error)
+    except BaseException:
+        # Without this, mlflow would close the run as FINISHED when the interpreter ends.
+        _close_run("", "FAILED")
+        raise
+    _close_run(sentence, "FAILED")
+    if INNER not in os.environ:
+        # A step that another one started leaves the word to it, so that the sentence is read once.
+        print(f"Error: {sentence}", file=sys.stderr)
+    return USER_MISTAKE
+
+
+def _close_run(sentence: str, status: str) -> None:
+    """End the run, if there is one, with the sentence as its tag; a store out of reach is what it is about."""
+    if "MLFLOW_RUN_ID" not in os.environ and "mlflow" not in sys.modules:
+        return
+    from lifecycle.adapters import tracking
+
+    try:
+        if "mlflow" not in sys.modules:
+            tracking.connect()
+        tracking.close_run(sentence, status)
+    except UserError:
+        pass

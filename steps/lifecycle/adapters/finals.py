@@ -1,0 +1,109 @@
+"""The one final model of a step: scored once on the test rows, beside the dummy, and logged with its pictures."""
+
+from collections.abc import Callable
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+
+from lifecycle import figures
+from lifecycle.adapters.flavors import log_pipeline
+from lifecycle.adapters.steps import Step
+from lifecycle.adapters.tracking import StepRun
+from lifecycle.coefficients import as_metrics, coefficients
+from lifecycle.contract import Contract
+from lifecycle.metrics import adjusted_r2, dummy_scores, over_folds, prefixed, resolve_metric
+from lifecycle.models import PLAIN, PLAIN_RANK, pipeline, plain_estimator, scores_of
+from lifecycle.table import TestRows
+from lifecycle.trials import Folds, score_model
+
+
+def log_plain(step: Step, fit: Callable[[Pipeline], Pipeline]) -> None:
+    """Cross-validate, fit, score and log the plain linear model of a table's task.
+
+    Parameters
+    ----------
+    step : Step
+        ``baseline`` or ``regress_sklearn``.
+    fit : callable
+        Fits the whole pipeline on all training rows.
+    """
+    contract, seed = step.contract, step.identity.settings.seed
+    folds = list(Folds(step.table).evaluate(lambda: plain_estimator(contract.task, seed)))
+    known = over_folds([fold.scores for fold in folds]) | {
+        "fit_seconds": sum(fold.fit_seconds for fold in folds),
+        "score_seconds": sum(fold.score_seconds for fold in folds),
+    }
+    model = fit(pipeline(contract, plain_estimator(contract.task, seed)))
+    log_final(step, model, PLAIN[contract.task], PLAIN_RANK, known, step.test_rows())
+
+
+def log_final(
+    step: Step, model: Pipeline, label: str, rank: int, known: dict[str, float], test: TestRows
+) -> dict[str, float]:
+    """Score, draw and log the final model of a step.
+
+    Parameters
+    ----------
+    step : Step
+        At work.
+    model : Pipeline
+        Fitted on all training rows.
+    label : str
+        What people call the estimator.
+    rank : int
+        Its simplicity, for ties.
+    known : dict of str to float
+        Metrics known already: the cross-validated ones, seconds.
+    test : TestRows
+        Handed out for this model.
+    """
+    contract, table, run = step.contract, step.table, step.run
+    train_scores = score_model(contract, model, table.rows, table.labels)
+    found = known | prefixed("train", train_scores) | prefixed("test", score_model(contract, model, test.rows, test.labels))
+    design = model[:-1].transform(table.rows)
+    if contract.task == "regression":
+        found["train_r2_adj"] = adjusted_r2(train_scores["r2"], *design.shape)
+    found |= dummy_scores(contract, table.labels, table.fold_pairs, test.labels)
+    if hasattr(model.named_steps["model"], "coef_") and getattr(model.named_steps["model"], "kernel", "linear") == "linear":
+        frame = coefficients(model, contract, design)
+        found |= as_metrics(frame)
+        run.frame("coefficients.csv", frame)
+    run.log(metrics=found, tags={"lifecycle.model": label, "lifecycle.rank": str(rank)})
+    draw(run, contract, model, test, label)
+    log_pipeline(run, model, contract, table.rows, step.identity.key)
+    say(step, label, found)
+
+
+def draw(run: StepRun, contract: Contract, model: Pipeline, test: TestRows, label: str) -> None:
+    """Draw a model's predictions for the test rows as PNG artifacts under ``figures/``."""
+    title = f"{label[0].upper()}{label[1:]}, {len(test.labels)} test rows"
+    predicted = model.predict(test.rows)
+    if contract.task == "regression":
+        frame = figures.predicted_frame(test.labels.to_numpy(), predicted)
+        run.figure("figures/predicted.png", figures.draw_predicted(frame, title, contract.target))
+        run.figure("figures/residuals.png", figures.draw_residuals(frame, title, contract.target))
+        return
+    truth, classes, positive = test.labels.to_numpy(), list(contract.classes), contract.positive
+    scores = scores_of(model, test.rows, len(classes))
+    if scores is not None:
+        columns = np.column_stack([-scores, scores]) if scores.ndim == 1 else scores
+        roc = figures.roc_frame(truth, columns, classes, positive)
+        run.figure("figures/roc.png", figures.draw_roc(roc, title))
+        curve = figures.precision_recall_frame(truth, columns, classes, positive)
+        run.figure("figures/precision_recall.png", figures.draw_precision_recall(curve, title))
+    if hasattr(model, "predict_proba"):
+        calibration = figures.calibration_frame(truth, model.predict_proba(test.rows), classes, positive)
+        run.figure("figures/calibration.png", figures.draw_calibration(calibration, title))
+    confusion = figures.confusion_frame(truth, predicted, classes)
+    run.figure("figures/confusion.png", figures.draw_confusion(confusion, title))
+
+
+def say(step: Step, label: str, found: dict[str, float]) -> None:
+    """Print the scores of a step's final model, by its task's first metric, beside the dummy's."""
+    metric = resolve_metric(step.options.get("metric", ""), step.contract)
+    shown = [
+        f"{name} {found[name]:.4g}"
+        for name in (f"cv_{metric.name}", f"test_{metric.name}", f"dummy_test_{metric.name}")
+        if name in found
+    ]
+    print(f"{step.name}: {label}, {', '.join(shown)}.")

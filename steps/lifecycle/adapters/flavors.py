@@ -1,0 +1,144 @@
+"""Models on disk: safe formats, whole signatures, requirements from the lock."""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from sklearn.pipeline import Pipeline
+
+from lifecycle.adapters.sources import pinned
+from lifecycle.adapters.tracking import StepRun
+from lifecycle.contract import NUMERIC, Contract
+from lifecycle.models import COLUMNS
+from lifecycle.table import PreparedTable
+
+if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
+
+# The types beyond skops' own that our models are made of. skops' list inside a model is the author's word and no
+# protection; this one is ours, and a type outside it is refused when the model is saved, before anyone loads it.
+ALLOWED_TYPES = ("numpy.dtype", "sklearn.tree._tree.Tree", f"{COLUMNS.__name__}.CastColumns")
+# What a saved model imports.
+PACKAGES = ["mlflow", "scikit-learn", "skops", "numpy", "pandas", "scipy"]
+MODEL = "model"
+EXAMPLE_ROWS = 5
+PREDICTIONS = "example_predictions.json"
+
+
+def signature_of(contract: Contract) -> "ModelSignature":
+    """Describe a model's raw columns and its output.
+
+    Numeric inputs are of mlflow's AnyType: a ``double`` would refuse integers, a ``long`` missing values. The model's
+    first step casts them.
+
+    Parameters
+    ----------
+    contract : Contract
+        Of the table.
+    """
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import AnyType
+
+    numeric = set(contract.of_role(NUMERIC))
+    inputs = [ColSpec(AnyType() if name in numeric else DataType.string, name) for name in contract.features]
+    label = contract.classes[0] if contract.classes else 0.0
+    kinds = {bool: DataType.boolean, int: DataType.long, str: DataType.string, float: DataType.double}
+    return ModelSignature(Schema(inputs), Schema([ColSpec(kinds[type(label)])]))
+
+
+def log_pipeline(
+    run: StepRun, model: Pipeline, contract: Contract, rows: pd.DataFrame, table_key: str, run_id: str = ""
+) -> None:
+    """Log a pipeline in skops format, with signature, input example, pins of the lock and our own code.
+
+    The predictions for the input example are written beside it, to compare with what a loaded model says.
+
+    Parameters
+    ----------
+    run : StepRun
+        The step's run.
+    model : Pipeline
+        Fitted.
+    contract : Contract
+        Of the table; its query stands in the model's metadata.
+    rows : DataFrame
+        Training rows; the first five are the input example.
+    table_key : str
+        The prepared table's digest, for the metadata.
+    run_id : str, optional
+        A child run to log into instead of the step's.
+
+    Raises
+    ------
+    TypeError
+        Where the model holds a type outside `ALLOWED_TYPES`, which is named.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    example = rows.head(EXAMPLE_ROWS)
+    target = run_id or run.run_id
+    with tempfile.TemporaryDirectory() as folder:
+        code = Path(folder) / f"{COLUMNS.__name__}.py"
+        shutil.copyfile(str(COLUMNS.__file__), code)
+        with _inside(run_id):
+            try:
+                mlflow.sklearn.log_model(
+                    model,
+                    name=MODEL,
+                    serialization_format="skops",
+                    skops_trusted_types=list(ALLOWED_TYPES),
+                    signature=signature_of(contract),
+                    input_example=example,
+                    pip_requirements=pinned(PACKAGES),
+                    code_paths=[str(code)],
+                    metadata=metadata_of(contract, table_key),
+                )
+            except MlflowException as error:
+                raise TypeError(f"the model cannot be saved safely: {error}") from error
+            mlflow.log_text(predictions_text(model.predict(example)), PREDICTIONS, run_id=target)
+
+
+def metadata_of(contract: Contract, table_key: str) -> dict[str, Any]:
+    """What a model says of its own making."""
+    return {"lifecycle.table": table_key, "target": contract.target, "task": contract.task, "query": contract.query}
+
+
+def predictions_text(predicted: Any) -> str:
+    """Write predictions as JSON: numbers, texts or booleans."""
+    return json.dumps(np.asarray(predicted).tolist())
+
+
+class _inside:
+    """Make a child run the active one while a model is logged into it; nothing where there is no child."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+
+    def __enter__(self) -> None:
+        import mlflow
+
+        if self.run_id:
+            mlflow.start_run(run_id=self.run_id, nested=True)
+
+    def __exit__(self, *_: object) -> None:
+        import mlflow
+
+        if self.run_id:
+            mlflow.end_run("RUNNING")
+
+
+def fit_autologged(model: Pipeline, table: PreparedTable) -> Pipeline:
+    """Fit a pipeline under ``mlflow.sklearn.autolog``, without its models and datasets: ours follow."""
+    import mlflow
+
+    mlflow.sklearn.autolog(log_models=False, log_datasets=False, silent=True)
+    try:
+        return model.fit(table.rows, table.labels.to_numpy())
+    finally:
+        mlflow.sklearn.autolog(disable=True, silent=True)

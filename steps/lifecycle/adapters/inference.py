@@ -1,0 +1,79 @@
+"""The step of statsmodels: the fit under autologging, its inference as artifacts, its pickled model."""
+
+
+import mlflow
+import numpy as np
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
+
+from lifecycle import figures, least_squares
+from lifecycle.adapters.finals import say
+from lifecycle.adapters.flavors import EXAMPLE_ROWS, MODEL, PREDICTIONS, metadata_of, predictions_text
+from lifecycle.adapters.sources import pinned
+from lifecycle.adapters.steps import Step
+from lifecycle.coefficients import metric_name
+from lifecycle.metrics import adjusted_r2, dummy_scores, prefixed, score_all
+
+PACKAGES = ["mlflow", "statsmodels", "numpy", "pandas", "scipy"]
+LABEL = "ordinary least squares"
+
+
+def log_least_squares(step: Step) -> None:
+    """Fit, infer, score once and log ordinary least squares.
+
+    The statsmodels flavor can only pickle and takes the design matrix, so the run is tagged ``pickle`` and is no
+    candidate unless it is named.
+
+    Parameters
+    ----------
+    step : Step
+        At work, on a regression table.
+    """
+    contract, table, run = step.contract, step.table, step.run
+    before = least_squares.fitted_preprocessor(contract, table.rows)
+    design = least_squares.design_matrix(before, table.rows)
+    mlflow.statsmodels.autolog(log_models=False, log_datasets=False, silent=True)
+    try:
+        results = least_squares.least_squares(table.labels, design).fit()
+    finally:
+        mlflow.statsmodels.autolog(disable=True, silent=True)
+    train = score_all(contract, table.labels, results.predict(design).to_numpy(), None)
+    test = step.test_rows()
+    predicted = results.predict(least_squares.design_matrix(before, test.rows)).to_numpy()
+    found = prefixed("train", train) | prefixed("test", score_all(contract, test.labels, predicted, None))
+    found["train_r2_adj"] = adjusted_r2(train["r2"], len(design), design.shape[1] - 1)
+    found |= dummy_scores(contract, table.labels, table.fold_pairs, test.labels)
+    found |= least_squares.diagnostics(results, design)
+    table_of = least_squares.intervals(results)
+    deviations = design.std(ddof=0).to_numpy()
+    for row, deviation in zip(table_of.itertuples(), deviations, strict=True):
+        found[f"coef/{metric_name(row.column)}"] = row.coef
+        if row.column != least_squares.CONST:
+            found[f"std_coef/{metric_name(row.column)}"] = row.coef * deviation
+    run.log(metrics=found, tags={"pickle": "true", "lifecycle.model": LABEL, "lifecycle.rank": "0"})
+    run.text("summary.txt", str(results.summary()))
+    run.frame("coefficients.csv", table_of)
+    slopes = table_of[table_of["column"] != least_squares.CONST]
+    frame = figures.coefficient_frame(slopes["column"], slopes["coef"], slopes["lower"], slopes["upper"])
+    run.figure(
+        "figures/coefficients.png", figures.draw_coefficients(frame, f"Least squares for {contract.target}")
+    )
+    shown = figures.predicted_frame(test.labels.to_numpy(), predicted)
+    title = f"{LABEL[0].upper()}{LABEL[1:]}, {len(test.labels)} test rows"
+    run.figure("figures/predicted.png", figures.draw_predicted(shown, title, contract.target))
+    run.figure("figures/residuals.png", figures.draw_residuals(shown, title, contract.target))
+    # Last, because it takes the training rows out of the results, and the statistics with them.
+    results.remove_data()
+    example = design.head(EXAMPLE_ROWS)
+    mlflow.statsmodels.log_model(
+        results,
+        name=MODEL,
+        signature=ModelSignature(
+            Schema([ColSpec(DataType.double, name) for name in design.columns]), Schema([ColSpec(DataType.double)])
+        ),
+        input_example=example,
+        pip_requirements=pinned(PACKAGES),
+        metadata=metadata_of(contract, step.identity.key),
+    )
+    run.text(PREDICTIONS, predictions_text(np.asarray(results.predict(example))))
+    say(step, LABEL, found)

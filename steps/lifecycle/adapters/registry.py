@@ -1,0 +1,195 @@
+"""The model registry: a version, its tags, its stage, its alias, in that order, each step safe to repeat."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lifecycle.adapters import tracking
+from lifecycle.adapters.flavors import PREDICTIONS
+from lifecycle.errors import UserError
+
+CHAMPION, PRODUCTION, ARCHIVED, NO_STAGE = "champion", "Production", "Archived", "None"
+PREDICT = """
+import json, sys
+import mlflow, numpy
+model = mlflow.pyfunc.load_model(sys.argv[1])
+print("\\n" + json.dumps(numpy.asarray(model.predict(model.input_example)).ravel().tolist()))
+"""
+CLOSE = 1e-9
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version.
+
+    Attributes
+    ----------
+    name, number : str
+        Of the model and the version.
+    created : bool
+        False where the run had been registered before.
+    former : str
+        The version that was champion before, or empty.
+    """
+
+    name: str
+    number: str
+    created: bool
+    former: str
+
+
+def model_of(run_id: str) -> str:
+    """Return the id of the model that a run logged, or an empty text."""
+    outputs = tracking.client().get_run(run_id).outputs
+    models = outputs.model_outputs if outputs else []
+    return str(models[-1].model_id) if models else ""
+
+
+def champion_of(name: str) -> Any:
+    """Return the version that bears the alias champion, or None."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return tracking.client().get_model_version_by_alias(name, CHAMPION)
+    except MlflowException:
+        return None
+
+
+def promote(run_id: str, name: str, tags: Mapping[str, str], verdict: str) -> Version:
+    """Register a run's model and make it champion and Production, having seen that it loads and predicts the same.
+
+    Started again after a kill it completes what was half-done; a run that is registered is not registered again.
+
+    Parameters
+    ----------
+    run_id : str
+        The run whose model it is.
+    name : str
+        The registered model.
+    tags : mapping
+        For the version.
+    verdict : str
+        One sentence, the version's description.
+
+    Returns
+    -------
+    Version
+        The champion.
+
+    Raises
+    ------
+    UserError
+        Where a model as loaded does not predict what the run saved; alias and stage are as they were.
+    """
+    client = tracking.client()
+    expected = json.loads(tracking.artifact(run_id, PREDICTIONS).read_text(encoding="utf-8"))
+    number, created = _version(run_id, name)
+    before = champion_of(name)
+    former = str(before.version) if before is not None and str(before.version) != number else ""
+    _compare(_predict_elsewhere(f"models:/{name}/{number}"), expected, name, number)
+    for key, value in tags.items():
+        client.set_model_version_tag(name, number, key, value)
+    client.update_model_version(name, number, description=verdict)
+    staged = _in_production(name)
+    try:
+        _stage(name, number, PRODUCTION)
+        client.set_registered_model_alias(name, CHAMPION, number)
+        for uri in (f"models:/{name}@{CHAMPION}", f"models:/{name}/{PRODUCTION}"):
+            _compare(_predict_here(uri), expected, name, number)
+    except BaseException:
+        _move_back(name, number, former, staged)
+        raise
+    return Version(name, number, created, former)
+
+
+def _version(run_id: str, name: str) -> tuple[str, bool]:
+    """Find the version of a run, or create it."""
+    from mlflow.exceptions import MlflowException
+
+    client = tracking.client()
+    try:
+        client.get_registered_model(name)
+    except MlflowException:
+        client.create_registered_model(name)
+    known = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+    if known:
+        return str(max(int(version.version) for version in known)), False
+    model_id = model_of(run_id)
+    version = client.create_model_version(name, f"models:/{model_id}", run_id, model_id=model_id)
+    return str(version.version), True
+
+
+def _in_production(name: str) -> list[str]:
+    versions = tracking.client().search_model_versions(f"name = '{name}'")
+    return [str(version.version) for version in versions if version.current_stage == PRODUCTION]
+
+
+def _stage(name: str, number: str, stage: str) -> None:
+    with warnings.catch_warnings():
+        # Stages are deprecated for aliases; they are kept because whoever reads models:/NAME/Production relies on it.
+        warnings.simplefilter("ignore", FutureWarning)
+        tracking.client().transition_model_version_stage(
+            name, number, stage, archive_existing_versions=stage == PRODUCTION
+        )
+
+
+def _move_back(name: str, number: str, former: str, staged: list[str]) -> None:
+    client = tracking.client()
+    if number not in staged:
+        _stage(name, number, NO_STAGE)
+    for version in staged:
+        if version != number:
+            _stage(name, version, PRODUCTION)
+    if former:
+        client.set_registered_model_alias(name, CHAMPION, former)
+    elif number not in staged:
+        client.delete_registered_model_alias(name, CHAMPION)
+
+
+def _predict_here(uri: str) -> list[Any]:
+    import mlflow
+
+    model = mlflow.pyfunc.load_model(uri)
+    return list(np.asarray(model.predict(model.input_example)).ravel().tolist())
+
+
+def _predict_elsewhere(uri: str) -> list[Any]:
+    """Load and predict in a fresh process, in an empty folder, without the repository on its path.
+
+    Raises
+    ------
+    UserError
+        Where the model cannot be loaded there.
+    """
+    import mlflow
+
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "MLFLOW_RUN_ID")}
+    environment["MLFLOW_TRACKING_URI"] = mlflow.get_tracking_uri()
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [sys.executable, "-c", PREDICT, uri], cwd=folder, env=environment, capture_output=True, text=True
+        )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UserError(f"run_id: {uri} does not load in a fresh process ({reason}); register another run.")
+    return list(json.loads(done.stdout.splitlines()[-1]))
+
+
+def _compare(found: list[Any], expected: list[Any], name: str, number: str) -> None:
+    same = len(found) == len(expected) and all(
+        bool(np.isclose(a, b, rtol=CLOSE, atol=0)) if isinstance(b, float) else a == b
+        for a, b in zip(found, expected, strict=True)
+    )
+    if not same:
+        raise UserError(
+            f"run_id: version {number} of {name} predicts {found} for the input example, and the run saved {expected}; "
+            "it is not promoted, train it again."
+        )

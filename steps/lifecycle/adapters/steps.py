@@ -1,0 +1,270 @@
+"""What all steps do alike: resolve the options, open the run, find the prepared table, know their key."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from lifecycle.adapters import projects, sources, tracking
+from lifecycle.adapters.cli import Options
+from lifecycle.contract import Contract
+from lifecycle.errors import UserError
+from lifecycle.settings import TableSettings, step_key, table_key
+from lifecycle.table import PreparedTable, TestRows, read_prepared
+
+TABLE_OPTIONS = (
+    "data",
+    "target",
+    "query",
+    "task",
+    "test_data",
+    "split",
+    "split_column",
+    "test_size",
+    "folds",
+    "seed",
+    "positive",
+    "drop",
+    "ordinal",
+)
+# A step of another task is named instead of the one that was asked for.
+TASK_OF = {"tune_lr": "classification", "regress_sklearn": "regression", "regress_statsmodels": "regression"}
+INSTEAD = {"tune_lr": "tune_multi", "regress_sklearn": "baseline", "regress_statsmodels": "baseline"}
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A table's settings, its sources, and the key that names it.
+
+    Attributes
+    ----------
+    settings : TableSettings
+        Resolved as far as the table itself is not needed.
+    sources : tuple of Source
+        ``data``, and ``test_data`` if there is one.
+    data_digest, code_digest : str
+        SHA-256 of the inputs' bytes, and of steps/ and the lock.
+    """
+
+    settings: TableSettings
+    sources: tuple[sources.Source, ...]
+    data_digest: str
+    code_digest: str
+
+    @cached_property
+    def key(self) -> str:
+        """The tag ``lifecycle.table``."""
+        return table_key(self.data_digest, self.settings, self.code_digest)
+
+
+def identify(options: Options) -> Identity:
+    """Resolve a step's table options and name the table, without reading more than its bytes.
+
+    Raises
+    ------
+    UserError
+        For anything that is wrong with the options or the files' places.
+    """
+    settings = sources.settings_for(options)
+    found = [sources.locate("data", settings.data)]
+    if settings.test_data:
+        found.append(sources.locate("test_data", settings.test_data))
+    return Identity(settings, tuple(found), sources.inputs_digest(found), sources.code_digest())
+
+
+@dataclass
+class Step:
+    """A step at work.
+
+    Attributes
+    ----------
+    name : str
+        The entry point.
+    options : dict
+        As typed.
+    identity : Identity
+        Of its table.
+    run : StepRun
+        Where it writes.
+    prepared_run_id : str
+        The run that prepared its table.
+    contract : Contract
+        Of the table.
+    """
+
+    name: str
+    options: Options
+    identity: Identity
+    run: tracking.StepRun
+    prepared_run_id: str
+    contract: Contract
+
+    @cached_property
+    def table(self) -> PreparedTable:
+        """The training rows with their folds."""
+        return read_prepared(
+            pd.read_parquet(tracking.artifact(self.prepared_run_id, "prepared/train.parquet")), self.contract
+        )
+
+    def test_rows(self) -> TestRows:
+        """Hand out the test rows; a second call in the run is refused."""
+        return tracking.test_rows(self.run, self.prepared_run_id, self.contract.features, self.contract.target)
+
+    def begin(self, own: Mapping[str, Any], holds: Callable[[Any], bool] = lambda run: True) -> bool:
+        """Name the step's work and write its settings; take over a finished run that has done it before.
+
+        Parameters
+        ----------
+        own : mapping
+            The step's own resolved settings.
+        holds : callable, optional
+            Tells of a finished run whether its work still stands.
+
+        Returns
+        -------
+        bool
+            True where nothing is left to do.
+        """
+        key = step_key(self.name, self.identity.key, own)
+        self.run.settings(settings_of(self.name, self.identity, self.contract, own, self.prepared_run_id))
+        self.run.log(tags={"lifecycle.key": key})
+        done = None if self.options["fresh"] else finished(self.name, key, own, self.run.experiment_id)
+        if done is None or not holds(done):
+            return False
+        take_over(self.run, done)
+        print(f"{self.name}: done before in run {done.info.run_id}, taken over; -P fresh=true runs it again.")
+        return True
+
+
+def settings_of(
+    step: str, identity: Identity, contract: Contract, own: Mapping[str, Any], prepared_run_id: str
+) -> dict[str, Any]:
+    """Gather all that is needed to run a step again: what `settings.json` holds.
+
+    Returns
+    -------
+    dict
+        The table's settings with task, split and positive settled, the step's own, the digests and the versions.
+    """
+    table = asdict(identity.settings) | {
+        "task": contract.task,
+        "split": contract.split,
+        "positive": contract.positive,
+    }
+    return {
+        "step": step,
+        "table": table,
+        "own": dict(own),
+        "data_sha256": identity.data_digest,
+        "code_sha256": identity.code_digest,
+        "lifecycle.table": identity.key,
+        "prepared_run_id": prepared_run_id,
+    }
+
+
+def finished(step: str, key: str, own: Mapping[str, Any], experiment_id: str) -> Any:
+    """Find the newest finished run with a key that is at least as complete as what is asked.
+
+    Parameters
+    ----------
+    step : str
+        The entry point.
+    key : str
+        The step's key.
+    own : mapping
+        Its settings: a search must have at least ``max_evals`` trials, and its models under ``log_models=all``.
+    experiment_id : str
+        Where to look.
+
+    Returns
+    -------
+    Run or None
+        None where there is none.
+    """
+    for run in tracking.runs_with({"lifecycle.step": step, "lifecycle.key": key}, experiment_id):
+        try:
+            then = json.loads(tracking.artifact(run.info.run_id, tracking.SETTINGS).read_text(encoding="utf-8"))["own"]
+        except LookupError:
+            continue
+        enough = run.data.metrics.get("trials", 0) >= own.get("max_evals", 0)
+        if enough and (own.get("log_models") != "all" or then.get("log_models") == "all"):
+            return run
+    return None
+
+
+def take_over(run: tracking.StepRun, done: Any) -> None:
+    """Give a run the metrics of a finished one with the same key, and the tag that says so; no model."""
+    keep = {name: value for name, value in done.data.tags.items() if name in ("lifecycle.key", "optimistic", "pickle")}
+    run.log(metrics=done.data.metrics, tags=keep | {"lifecycle.reused": done.info.run_id})
+
+
+def find_prepared(identity: Identity, experiment_id: str) -> str:
+    """Return the id of a finished run that prepared a table, or an empty text."""
+    for found in tracking.runs_with({"lifecycle.step": "prepare", "lifecycle.table": identity.key}, experiment_id):
+        if tracking.has_artifact(found.info.run_id, "prepared/contract.json"):
+            return str(found.info.run_id)
+    return ""
+
+
+def prepared_table(identity: Identity, run: tracking.StepRun, options: Options) -> str:
+    """Find the run that prepared a table, or run ``prepare`` as a child.
+
+    Returns
+    -------
+    str
+        Its run id.
+    """
+    found = find_prepared(identity, run.experiment_id)
+    return found or projects.run_step(run, "prepare", {name: options[name] for name in TABLE_OPTIONS})
+
+
+def read_contract(prepared_run_id: str) -> Contract:
+    """Read the contract of a prepared table."""
+    path = tracking.artifact(prepared_run_id, "prepared/contract.json")
+    return Contract.from_json(path.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def opened(name: str, options: Options) -> Iterator[Step]:
+    """Open a step on its prepared table, and end its run when the block ends.
+
+    Parameters
+    ----------
+    name : str
+        The entry point.
+    options : dict
+        As typed.
+
+    Yields
+    ------
+    Step
+        Ready to work.
+
+    Raises
+    ------
+    UserError
+        For a mistake in the options or the table, or a table of a task that the step is not for.
+    """
+    identity = identify(options)
+    tracking.connect()
+    run = tracking.start(name)
+    run.log(tags=identity_tags(name, identity))
+    prepared_run_id = prepared_table(identity, run, options)
+    contract = read_contract(prepared_run_id)
+    if TASK_OF.get(name, contract.task) != contract.task:
+        raise UserError(
+            f"{name}: it is for {TASK_OF[name]}, and {contract.target!r} of {options['data']!r} makes a table of "
+            f"{contract.task}; run -e {INSTEAD[name]} instead."
+        )
+    tracking.copy_inputs(run, prepared_run_id)
+    yield Step(name, options, identity, run, prepared_run_id, contract)
+    run.end("FINISHED")
+
+
+def identity_tags(name: str, identity: Identity) -> dict[str, str]:
+    """Return the tags by which a step's run is found."""
+    return {"lifecycle.step": name, "lifecycle.table": identity.key, "lifecycle.data": identity.data_digest}

@@ -1,0 +1,361 @@
+"""The tracking store: the only memory. Runs, their children, and what is found again by key.
+
+This is the one module that imports mlflow's tracking; the others ask it for a client.
+"""
+
+import json
+import logging
+import os
+import socket
+import tempfile
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+
+import numpy as np
+import pandas as pd
+
+from lifecycle.errors import UserError
+from lifecycle.table import TestRows
+from lifecycle.trials import FINISHED, TrialRecord
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+CONNECT_SECONDS = 5.0
+PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+INHERITED_TAGS = (
+    "mlflow.user",
+    "mlflow.source.name",
+    "mlflow.source.type",
+    "mlflow.source.git.commit",
+    "mlflow.source.git.repoURL",
+    "mlflow.source.git.branch",
+    "mlflow.gitRepoURL",
+    "lifecycle.table",
+    "lifecycle.data",
+)
+LONGEST_PARAM = 6000
+SETTINGS = "settings.json"
+
+
+def connect() -> None:
+    """Make sure that the tracking store answers, in seconds, before mlflow begins to try again and again.
+
+    Raises
+    ------
+    UserError
+        Where nobody listens at the store's address, the store refuses, or its relative path lies elsewhere.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    parsed = urlparse(uri)
+    scheme = parsed.scheme.split("+")[0]
+    if scheme in PORTS and parsed.hostname:
+        try:
+            address = (parsed.hostname, parsed.port or PORTS[scheme])
+            socket.create_connection(address, timeout=CONNECT_SECONDS).close()
+        except OSError as error:
+            raise UserError(
+                f"MLFLOW_TRACKING_URI: no tracking store answers at {parsed.hostname}:{address[1]} ({error}); "
+                "start it, or set the variable to one that runs."
+            ) from error
+    if uri.startswith("sqlite:///") and not uri.startswith("sqlite:////") and "MLFLOW_RUN_ID" in os.environ:
+        # The run was made by a process in another folder, where the same relative path means another file.
+        path = Path(uri.removeprefix("sqlite:///"))
+        if not path.is_absolute() and not path.exists():
+            raise UserError(
+                f"MLFLOW_TRACKING_URI: the relative path in {uri!r} means another file here, where the project runs; "
+                "set it with the absolute path, such as sqlite:////home/me/mlflow.db."
+            )
+    from mlflow.exceptions import MlflowException
+
+    _quieten()
+    try:
+        client().search_experiments(max_results=1)
+    except MlflowException as error:
+        raise UserError(
+            f"MLFLOW_TRACKING_URI: the tracking store refuses: {first_line(error)}; "
+            "mend the address or the credentials (MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_TOKEN)."
+        ) from error
+
+
+def _quieten() -> None:
+    """Keep from the user what mlflow tells its own developers.
+
+    Schema migrations, a bar for each small download, that an environment without pip has no pip version, hints on
+    integer columns (our signatures have none): none of it is about the user's table.
+    """
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.projects"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow\.(data|types)\.")
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, for a sentence."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
+
+
+@cache
+def client() -> "MlflowClient":
+    """Return the client of the store that the environment names."""
+    from mlflow import MlflowClient
+
+    return MlflowClient()
+
+
+def _metrics(values: Mapping[str, float]) -> list[Any]:
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    return [Metric(name, float(value), now, 0) for name, value in values.items() if np.isfinite(value)]
+
+
+def _params(values: Mapping[str, Any]) -> list[Any]:
+    from mlflow.entities import Param
+
+    return [Param(name, str(value)[:LONGEST_PARAM]) for name, value in values.items()]
+
+
+def _tags(values: Mapping[str, str]) -> list[Any]:
+    from mlflow.entities import RunTag
+
+    return [RunTag(name, value) for name, value in values.items()]
+
+
+@dataclass
+class StepRun:
+    """The run of one step: what it writes goes through here.
+
+    Attributes
+    ----------
+    run_id, experiment_id : str
+        Of the run.
+    step : str
+        The entry point's name.
+    inherited : dict
+        Tags that its children bear too: commit, source, user, data digest.
+    """
+
+    run_id: str
+    experiment_id: str
+    step: str
+    inherited: dict[str, str] = field(default_factory=dict)
+
+    def log(
+        self,
+        metrics: Mapping[str, float] | None = None,
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write metrics, parameters and tags in one call; metrics that are not finite are left out."""
+        client().log_batch(self.run_id, _metrics(metrics or {}), _params(params or {}), _tags(tags or {}))
+        self.inherited |= {name: value for name, value in (tags or {}).items() if name in INHERITED_TAGS}
+
+    def text(self, name: str, text: str) -> None:
+        """Write an artifact of text."""
+        client().log_text(self.run_id, text, name)
+
+    def settings(self, values: Mapping[str, Any]) -> None:
+        """Write the resolved settings, whole: keys, resuming and repeating read these."""
+        self.text(SETTINGS, json.dumps(values, indent=1, ensure_ascii=False, default=str))
+
+    def figure(self, name: str, figure: "Figure") -> None:
+        """Write a figure as a PNG artifact."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / Path(name).name
+            figure.savefig(path, dpi=120)
+            client().log_artifact(self.run_id, str(path), str(Path(name).parent) if "/" in name else None)
+
+    def frame(self, name: str, frame: pd.DataFrame) -> None:
+        """Write a table as a CSV or Parquet artifact, by the name's ending."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / Path(name).name
+            if path.suffix == ".parquet":
+                frame.to_parquet(path, index=False)
+            else:
+                frame.to_csv(path, index=False)
+            client().log_artifact(self.run_id, str(path), str(Path(name).parent) if "/" in name else None)
+
+    def child(self, name: str, tags: Mapping[str, str]) -> str:
+        """Start a child run through the client, which an inherited MLFLOW_RUN_ID cannot mislead.
+
+        Returns
+        -------
+        str
+            Its run id; its status is RUNNING.
+        """
+        every = self.inherited | dict(tags) | {"mlflow.parentRunId": self.run_id}
+        run = client().create_run(self.experiment_id, run_name=name, tags=every)
+        return str(run.info.run_id)
+
+    def end_trial(self, run_id: str, record: TrialRecord) -> None:
+        """Write a trial's record into its child run, and end it."""
+        seconds = {"fit_seconds": record.fit_seconds, "score_seconds": record.score_seconds}
+        good = record.status == FINISHED
+        tags = {} if good else {"lifecycle.error": record.error}
+        if record.warnings:
+            tags["lifecycle.warning"] = f"the estimator did not converge in {record.warnings} fits"
+        client().log_batch(
+            run_id,
+            _metrics(record.metrics | seconds),
+            _params({"model": record.values["model"]} | record.params),
+            _tags(tags),
+        )
+        client().set_terminated(run_id, "FINISHED" if good else "FAILED")
+
+    def end(self, status: str) -> None:
+        """End the run."""
+        import mlflow
+
+        active = mlflow.active_run()
+        if active is not None and active.info.run_id == self.run_id:
+            mlflow.end_run(status)
+        else:
+            client().set_terminated(self.run_id, status)
+
+
+def start(step: str) -> StepRun:
+    """Open the run of this process: the one that mlflow's runner made, or a new one for a script run by hand.
+
+    Raises
+    ------
+    UserError
+        Where the runner's run is not in the store, or the experiment has been deleted.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        active = mlflow.start_run()
+    except MlflowException as error:
+        raise UserError(f"MLFLOW_TRACKING_URI: the run cannot be opened: {first_line(error)}.") from error
+    tags = active.data.tags
+    inherited = {name: tags[name] for name in INHERITED_TAGS if name in tags}
+    return StepRun(active.info.run_id, active.info.experiment_id, step, inherited)
+
+
+def close_run(sentence: str, status: str) -> None:
+    """End the run of this process, if there is one, and let it bear the sentence as tag ``lifecycle.error``."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    active = mlflow.active_run()
+    run_id = active.info.run_id if active else os.environ.get("MLFLOW_RUN_ID")
+    if not run_id:
+        return
+    try:
+        if sentence:
+            client().set_tag(run_id, "lifecycle.error", sentence)
+        if active:
+            mlflow.end_run(status)
+        else:
+            client().set_terminated(run_id, status)
+    except MlflowException:
+        logging.getLogger(__name__).warning("run %s could not be marked as %s", run_id, status)
+
+
+def runs_with(tags: Mapping[str, str], experiment_id: str) -> list["Run"]:
+    """Find finished runs of an experiment by their tags, the newest first; reused ones are left out."""
+    clauses = [f"tags.`{name}` = '{value}'" for name, value in tags.items()]
+    query = " and ".join([*clauses, "attributes.status = 'FINISHED'"])
+    found, page = [], None
+    while True:
+        runs = client().search_runs(
+            [experiment_id], query, order_by=["attributes.start_time DESC"], page_token=page, max_results=1000
+        )
+        found += [run for run in runs if "lifecycle.reused" not in run.data.tags]
+        page = runs.token
+        if not page:
+            return found
+
+
+def artifact(run_id: str, name: str) -> Path:
+    """Return a local path of an artifact: the file itself where the store is local, else a copy.
+
+    Raises
+    ------
+    LookupError
+        Where the run does not have it.
+    """
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return Path(download_artifacts(run_id=run_id, artifact_path=name, tracking_uri=None))
+    except (MlflowException, OSError) as error:
+        raise LookupError(f"run {run_id} has no artifact {name}") from error
+
+
+def has_artifact(run_id: str, name: str) -> bool:
+    """Tell whether a run has an artifact, without fetching it."""
+    folder = name.rpartition("/")[0]
+    return any(entry.path == name for entry in client().list_artifacts(run_id, folder or None))
+
+
+def test_rows(run: StepRun, prepared_run_id: str, features: Sequence[str], target: str) -> TestRows:
+    """Hand out the test rows, once in a run.
+
+    The run's page says when they were read; a second call in the same run is refused, by whatever process.
+
+    Raises
+    ------
+    RuntimeError
+        Where this run has read them before: its choices would not be blind any more.
+    """
+    if "lifecycle.test_read" in client().get_run(run.run_id).data.tags:
+        raise RuntimeError(f"run {run.run_id} has read the test rows before; a run reads them once, after its choices")
+    run.log(tags={"lifecycle.test_read": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
+    frame = pd.read_parquet(artifact(prepared_run_id, "prepared/test.parquet"))
+    return TestRows(rows=frame[list(features)], labels=frame[target])
+
+
+def copy_inputs(run: StepRun, prepared_run_id: str) -> None:
+    """Give a run the dataset of the run that prepared its table."""
+    from mlflow.entities import DatasetInput
+
+    inputs: list[DatasetInput] = client().get_run(prepared_run_id).inputs.dataset_inputs
+    if inputs:
+        client().log_inputs(run.run_id, inputs)
+
+
+def log_dataset(run: StepRun, frame: pd.DataFrame, source: Path, name: str, target: str, data_digest: str) -> None:
+    """Log the raw table as the run's input, with our digest: mlflow's own reads the first 10,000 rows only.
+
+    Parameters
+    ----------
+    run : StepRun
+        The run that read it.
+    frame : DataFrame
+        The raw table.
+    source : Path
+        Where it lies.
+    name : str
+        The sample's name or the file's stem.
+    target : str
+        The target column.
+    data_digest : str
+        SHA-256 of the bytes; mlflow keeps 36 characters of it, the tag ``lifecycle.data`` the whole.
+    """
+    import mlflow
+
+    dataset = mlflow.data.from_pandas(frame, source=str(source), targets=target, name=name, digest=data_digest[:36])
+    mlflow.log_input(dataset, context="training")
+
+
+def log_params(run_id: str, params: Mapping[str, Any]) -> None:
+    """Write parameters into any run."""
+    client().log_batch(run_id, params=_params(params))
+
+
+def tag_of(run_id: str, name: str) -> str:
+    """Return a run's tag, or an empty text."""
+    return str(client().get_run(run_id).data.tags.get(name, ""))

@@ -1,0 +1,102 @@
+"""Coefficients of linear models, by the names of the design columns, standardised and in the columns' own units."""
+
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+
+from lifecycle.contract import Contract
+
+MOST_TRACKED = 200
+
+
+def design_names(preprocess: Pipeline) -> list[str]:
+    """Name the design columns of a fitted preprocessor; one-hot columns are ``<column>_<level>``."""
+    return [str(name) for name in preprocess.named_steps["columns"].get_feature_names_out()]
+
+
+def coefficients(model: Pipeline, contract: Contract, design: Any) -> pd.DataFrame:
+    """Read the coefficients of a fitted linear pipeline.
+
+    Parameters
+    ----------
+    model : Pipeline
+        As `lifecycle.models.pipeline` builds it, with a linear estimator.
+    contract : Contract
+        Of the table.
+    design : array or sparse matrix, shape (n, columns)
+        The training rows after the model's preprocessing.
+
+    Returns
+    -------
+    DataFrame
+        A row for each design column (and class, for more than two): ``class``, ``column``, ``coef`` (change of the
+        prediction, or of the log-odds, for one unit of the column) and ``std_coef`` (for one standard deviation of
+        the column over the training rows); the constant is the column ``const``.
+    """
+    estimator = model.named_steps["model"]
+    columns = model.named_steps["columns"]
+    names = design_names(model)
+    scales, means = np.ones(len(names)), np.zeros(len(names))
+    if "numeric" in columns.named_transformers_:
+        scaler = columns.named_transformers_["numeric"].named_steps["scale"]
+        scales[: len(scaler.scale_)], means[: len(scaler.mean_)] = scaler.scale_, scaler.mean_
+    deviations = np.sqrt(StandardScaler(with_mean=False).fit(design).var_)
+    rows = np.atleast_2d(estimator.coef_)
+    constants = np.atleast_1d(np.asarray(estimator.intercept_, dtype=float))
+    several = len(rows) > 1
+    # scikit-learn's coefficients speak for the later of two classes.
+    sign = -1.0 if not several and contract.classes and contract.positive == contract.classes[0] else 1.0
+    frames = []
+    for index, (row, constant) in enumerate(zip(sign * rows, sign * constants, strict=True)):
+        own = row / scales
+        frame = pd.DataFrame({"column": names, "coef": own, "std_coef": row * deviations})
+        frame.loc[len(frame)] = ["const", float(constant - (own * means).sum()), np.nan]
+        frame.insert(0, "class", contract.classes[index] if several else contract.positive)
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
+
+
+def metric_name(text: str) -> str:
+    """Write a column's name so that every tracking store takes it in a metric's name.
+
+    Each character outside letters, digits and ``_-. :/`` becomes ``_``.
+    """
+    return re.sub(r"[^A-Za-z0-9_\-. :/]", "_", text)
+
+
+def as_metrics(frame: pd.DataFrame) -> dict[str, float]:
+    """Name coefficients as metrics.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As `coefficients` gives it, of one class or none; with several classes nothing is tracked, since one name
+        would stand for several numbers: the artifact has them all.
+
+    Returns
+    -------
+    dict of str to float
+        ``coef/<column>`` and ``std_coef/<column>`` of the 200 largest standardised ones, and ``coef/const``; of names
+        that fall together after `metric_name` the second gets ``_2``, the third ``_3``.
+    """
+    if frame["class"].nunique(dropna=False) > 1:
+        return {}
+    largest = frame[frame["column"] != "const"]
+    keep = largest["std_coef"].abs().nlargest(MOST_TRACKED).index
+    found: dict[str, float] = {}
+    for index, row in frame.iterrows():
+        if row["column"] != "const" and index not in keep:
+            continue
+        name = plain = metric_name(row["column"])
+        number = 1
+        while f"coef/{name}" in found:
+            number += 1
+            name = f"{plain}_{number}"
+        found[f"coef/{name}"] = float(row["coef"])
+        if np.isfinite(row["std_coef"]):
+            found[f"std_coef/{name}"] = float(row["std_coef"])
+    return found

@@ -1,0 +1,350 @@
+"""The contract of a table: what each column is, and what the model may expect of it.
+
+It is found once, on the table as prepared, and written as a small JSON beside it. Everything after reads the
+contract instead of guessing again.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+import pandas as pd
+from pandas.api import types
+
+from lifecycle.columns import levels_of
+from lifecycle.errors import UserError, listed
+from lifecycle.settings import FOLD_COLUMN, Ordinal, TableSettings
+
+NUMERIC, CATEGORICAL, ORDINAL = "numeric", "categorical", "ordinal"
+LEFT_OUT = ("constant", "id", "datetime", "nested")
+MOST_CLASSES_OF_NUMBERS = 10
+MOST_CLASSES = 100
+POSITIVE_WORDS = ("1", "true", "yes")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the raw table.
+
+    Attributes
+    ----------
+    name : str
+        As the table has it.
+    role : str
+        ``numeric``, ``categorical`` or ``ordinal`` for what a model reads; ``constant``, ``id``, ``datetime`` or
+        ``nested`` for what is left out.
+    type : str
+        The dtype that the table was read with.
+    levels : tuple of str
+        Of a categorical, sorted; of an ordinal, lowest first.
+    low, high : float or None
+        The range of a numeric column.
+    missing : bool
+        Whether cells are missing in it.
+    """
+
+    name: str
+    role: str
+    type: str
+    levels: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    missing: bool = False
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a table is, to everything that reads it.
+
+    Attributes
+    ----------
+    target : str
+        The column to predict.
+    task : str
+        ``classification`` or ``regression``.
+    classes : tuple
+        The target's own labels (str, int or bool) sorted; empty for regression.
+    positive : str, int, bool or None
+        Of two classes, the one that precision, recall, F1 and ROC are about.
+    split : str
+        How the rows were split.
+    query : str
+        The SQL that made raw rows, or empty.
+    columns : tuple of Column
+        Every column but the target, in the table's order.
+    rows_without_target : int
+        Rows left out because their target is missing.
+    """
+
+    target: str
+    task: str
+    classes: tuple[Any, ...]
+    positive: Any
+    split: str
+    query: str = ""
+    columns: tuple[Column, ...] = field(default=())
+    rows_without_target: int = 0
+
+    def of_role(self, role: str) -> list[str]:
+        """Names of the columns of one role, in the table's order."""
+        return [column.name for column in self.columns if column.role == role]
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the columns that a model reads, in the table's order."""
+        return [column.name for column in self.columns if column.role not in LEFT_OUT]
+
+    @property
+    def left_out(self) -> list[Column]:
+        """The columns that no model reads."""
+        return [column for column in self.columns if column.role in LEFT_OUT]
+
+    @property
+    def orders(self) -> dict[str, tuple[str, ...]]:
+        """The levels of each ordinal column, lowest first."""
+        return {column.name: column.levels for column in self.columns if column.role == ORDINAL}
+
+    def to_json(self) -> str:
+        """Write the contract as indented JSON."""
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False, default=lambda value: value.item())
+
+    @classmethod
+    def from_json(cls, text: str) -> "Contract":
+        """Read what `to_json` wrote."""
+        values = json.loads(text)
+        columns = tuple(Column(**{**c, "levels": tuple(c["levels"])}) for c in values.pop("columns"))
+        return cls(**{**values, "classes": tuple(values["classes"])}, columns=columns)
+
+
+def check_header(names: Sequence[str], settings: TableSettings, rows: int) -> None:
+    """Refuse a table whose columns cannot be worked with.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The columns' names as the table has them.
+    settings : TableSettings
+        What was asked.
+    rows : int
+        Number of rows.
+
+    Raises
+    ------
+    UserError
+        For a column that stands twice or bears our own fold column's name, no rows, no such target, or a name in
+        drop, ordinal or split_column that the table does not have.
+    """
+    # "Named apart only by case" is twice too: SQL does not tell such columns apart.
+    seen: dict[str, str] = {}
+    for name in names:
+        if name.casefold() in seen:
+            other = seen[name.casefold()]
+            apart = "" if other == name else f" (as {other!r}: names that differ in case alone count as one)"
+            raise UserError(f"data: the column {name!r} stands twice in {settings.data!r}{apart}; rename one of them.")
+        seen[name.casefold()] = name
+    if FOLD_COLUMN in names:
+        raise UserError(
+            f"data: {settings.data!r} has a column named {FOLD_COLUMN!r}, which the prepared table keeps for the "
+            "folds; rename it, for example by query."
+        )
+    if settings.target not in names:
+        near = get_close_matches(settings.target, names, n=3, cutoff=0.4)
+        folded = [name for name in names if name.casefold() == settings.target.casefold()]
+        shown = f"near it are {listed(near)}" if near else f"the columns are {listed(names)}"
+        if folded:
+            shown = f"names are told apart by case, there is {folded[0]!r}"
+        raise UserError(f"target: there is no column {settings.target!r} in {settings.data!r}; {shown}.")
+    if rows == 0:
+        raise UserError(f"data: {settings.data!r} has a header but no rows; give a table with rows.")
+    asked = [("drop", name) for name in settings.drop] + [("ordinal", o.column) for o in settings.ordinal]
+    if settings.split_column:
+        asked.append(("split_column", settings.split_column))
+    for option, name in asked:
+        if name not in names:
+            near = get_close_matches(name, names, n=3, cutoff=0.4)
+            raise UserError(
+                f"{option}: there is no column {name!r} in {settings.data!r}; "
+                f"{'near it are ' + listed(near) if near else 'the columns are ' + listed(names)}."
+            )
+
+
+def find_task(target: "pd.Series[Any]", asked: str) -> str:
+    """Tell classification from regression by the target.
+
+    Parameters
+    ----------
+    target : Series
+        Without missing cells.
+    asked : str
+        ``auto``, or the task, which is then returned.
+
+    Returns
+    -------
+    str
+        ``classification`` for text and booleans, and for whole numbers of at most 10 distinct values, else
+        ``regression``.
+    """
+    if asked != "auto":
+        return asked
+    if types.is_bool_dtype(target) or not types.is_numeric_dtype(target):
+        return "classification"
+    whole = bool((target % 1 == 0).all())
+    return "classification" if whole and target.nunique() <= MOST_CLASSES_OF_NUMBERS else "regression"
+
+
+def labels_of(target: "pd.Series[Any]", task: str, name: str) -> "pd.Series[Any]":
+    """Give the target the dtype that models predict in.
+
+    Parameters
+    ----------
+    target : Series
+        Without missing cells.
+    task : str
+        The task, settled.
+    name : str
+        The target's name, for the errors.
+
+    Returns
+    -------
+    Series
+        float64 for regression; for classification bool, int64 (whole numbers, also where read as floats because
+        cells were missing) or text.
+
+    Raises
+    ------
+    UserError
+        For a regression on text, a constant target, or too many classes.
+    """
+    if len(target) == 0:
+        raise UserError(f"target: every cell of {name!r} is missing; choose a column that holds values.")
+    if target.nunique() == 1:
+        raise UserError(
+            f"target: {name!r} is constant, every row has {target.iloc[0]!r}; choose a column that varies."
+        )
+    if task == "regression":
+        if types.is_bool_dtype(target) or not types.is_numeric_dtype(target):
+            raise UserError(
+                f"task: regression needs numbers, but {name!r} holds {target.iloc[0]!r}; "
+                "set task=classification or choose a numeric target."
+            )
+        return target.astype("float64")
+    if target.nunique() > MOST_CLASSES:
+        raise UserError(
+            f"target: {name!r} has {target.nunique()} distinct values, too many for classes (at most "
+            f"{MOST_CLASSES}); set task=regression if it is a quantity, or choose another target."
+        )
+    if types.is_bool_dtype(target):
+        return target.astype(bool)
+    if types.is_numeric_dtype(target):
+        if bool((target % 1 == 0).all()):
+            return target.astype("int64")
+        raise UserError(
+            f"task: classification needs labels, but {name!r} holds the fraction {target[target % 1 != 0].iloc[0]!r}; "
+            "set task=regression."
+        )
+    return target.astype(str).astype(object)
+
+
+def find_positive(target: "pd.Series[Any]", asked: str) -> Any:
+    """Choose the class that precision, recall, F1 and ROC are about.
+
+    Parameters
+    ----------
+    target : Series
+        The labels.
+    asked : str
+        The option ``positive`` as typed, or empty.
+
+    Returns
+    -------
+    str, int, bool or None
+        None for more than two classes. Else the one asked for; or ``1``, ``true`` or ``yes`` in any case; or the
+        rarer class (of equals the later in order).
+
+    Raises
+    ------
+    UserError
+        Where the class asked for is not among the labels, or there are more than two.
+    """
+    classes = sorted(target.unique().tolist())
+    named = {str(label).casefold(): label for label in classes}
+    if asked:
+        if asked.casefold() not in named:
+            raise UserError(f"positive: {asked!r} is no class of the target; the classes are {listed(classes)}.")
+        if len(classes) > 2:
+            raise UserError(
+                f"positive: {asked!r} was given, but the target has {len(classes)} classes, whose metrics are macro "
+                "averages; leave positive out."
+            )
+        return named[asked.casefold()]
+    if len(classes) > 2:
+        return None
+    for word in POSITIVE_WORDS:
+        if word in named:
+            return named[word]
+    counts = target.value_counts()
+    return min(reversed(classes), key=lambda label: int(counts[label]))
+
+
+def describe(column: "pd.Series[Any]", order: Ordinal | None) -> Column:
+    """Find the role, type, levels or range of one column.
+
+    Parameters
+    ----------
+    column : Series
+        As read, all rows.
+    order : Ordinal or None
+        The declared order of its levels.
+
+    Returns
+    -------
+    Column
+        Text of which more than half of the cells (and more than 50) are distinct is an ``id``.
+
+    Raises
+    ------
+    UserError
+        Where the column holds a level that its declared order does not have.
+    """
+    name, dtype = str(column.name), str(column.dtype)
+    missing = bool(column.isna().any())
+    if order is not None:
+        levels = levels_of(column).dropna().unique().tolist()
+        unknown = [level for level in levels if level not in order.levels]
+        if unknown:
+            numeric_order = all(_is_number(level) for level in order.levels)
+            what = "text in a numeric order" if numeric_order and not _is_number(unknown[0]) else "not in its order"
+            raise UserError(
+                f"ordinal: the column {name!r} holds {unknown[0]!r}, {what} {'<'.join(order.levels)}; "
+                "add the level to the order, lowest first, or mend the cell by query."
+            )
+        return Column(name, ORDINAL, dtype, levels=order.levels, missing=missing)
+    if types.is_datetime64_any_dtype(column) or types.is_timedelta64_dtype(column):
+        return Column(name, "datetime", dtype, missing=missing)
+    present = column.dropna()
+    sample = present.iloc[0] if len(present) else None
+    if isinstance(sample, (list, dict, tuple, set)) or type(sample).__name__ == "ndarray":
+        return Column(name, "nested", dtype, missing=missing)
+    if type(sample).__module__ == "datetime":
+        return Column(name, "datetime", dtype, missing=missing)
+    distinct = int(present.nunique())
+    if distinct == 0 or (distinct == 1 and not missing):
+        return Column(name, "constant", dtype, missing=missing)
+    if types.is_numeric_dtype(column) and not types.is_bool_dtype(column):
+        return Column(
+            name, NUMERIC, dtype, low=float(present.min()), high=float(present.max()), missing=missing
+        )
+    if distinct > 50 and distinct > 0.5 * len(column):
+        return Column(name, "id", dtype, missing=missing)
+    levels = sorted(levels_of(column).dropna().unique().tolist())
+    return Column(name, CATEGORICAL, dtype, levels=tuple(levels), missing=missing)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

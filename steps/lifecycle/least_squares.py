@@ -1,0 +1,121 @@
+"""Ordinary least squares with its inference: what a linear regression says beside its predictions."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import statsmodels.api as sm
+from sklearn.pipeline import Pipeline
+from statsmodels.stats.diagnostic import het_breuschpagan
+from statsmodels.stats.outliers_influence import OLSInfluence, variance_inflation_factor
+from statsmodels.stats.stattools import durbin_watson, jarque_bera
+
+from lifecycle.coefficients import design_names, metric_name
+from lifecycle.contract import Contract
+from lifecycle.models import preprocessor
+
+CONST = "const"
+LEVEL = 0.95
+MOST_VIF_COLUMNS = 200
+
+
+def design_matrix(before: Pipeline, rows: pd.DataFrame) -> pd.DataFrame:
+    """Turn raw rows into the design matrix, in the columns' own units, the constant first.
+
+    Parameters
+    ----------
+    before : Pipeline
+        Fitted, as `fitted_preprocessor` gives it.
+    rows : DataFrame
+        Raw columns.
+
+    Returns
+    -------
+    DataFrame of float64
+        ``const`` and the design columns, with the rows' index.
+    """
+    values = before.transform(rows)
+    dense = values.toarray() if hasattr(values, "toarray") else np.asarray(values)
+    frame = pd.DataFrame(dense, columns=design_names(before), index=rows.index, dtype="float64")
+    frame.insert(0, CONST, 1.0)
+    return frame
+
+
+def fitted_preprocessor(contract: Contract, rows: pd.DataFrame) -> Pipeline:
+    """Fit the preprocessing of a table without scaling, so that coefficients are in the columns' own units."""
+    return preprocessor(contract, scale=False).fit(rows)
+
+
+def intervals(results: Any) -> pd.DataFrame:
+    """Return the coefficients with their inference.
+
+    Parameters
+    ----------
+    results : statsmodels RegressionResults
+        Fitted, with its data.
+
+    Returns
+    -------
+    DataFrame
+        ``column``, ``coef``, ``std_err``, ``t``, ``p``, ``lower`` and ``upper`` (95 % confidence), the constant first.
+    """
+    bounds = results.conf_int(alpha=1 - LEVEL)
+    return pd.DataFrame(
+        {
+            "column": results.params.index,
+            "coef": results.params.to_numpy(),
+            "std_err": results.bse.to_numpy(),
+            "t": results.tvalues.to_numpy(),
+            "p": results.pvalues.to_numpy(),
+            "lower": bounds[0].to_numpy(),
+            "upper": bounds[1].to_numpy(),
+        }
+    )
+
+
+def diagnostics(results: Any, design: pd.DataFrame) -> dict[str, float]:
+    """Run the usual diagnostics of a least squares fit, by statsmodels' functions.
+
+    Parameters
+    ----------
+    results : statsmodels RegressionResults
+        Fitted, with its data.
+    design : DataFrame
+        The design matrix of the training rows, the constant first.
+
+    Returns
+    -------
+    dict of str to float
+        ``vif/<column>``: variance inflation factor, above 10 the column is nearly a sum of others.
+        ``breusch_pagan``, ``breusch_pagan_p``: small p, the residuals' spread depends on the columns.
+        ``durbin_watson``: near 2 where neighbouring residuals do not depend on each other.
+        ``jarque_bera_p``: small p, the residuals are not normal.
+        ``condition_number``: of the design matrix.
+        ``cooks_distance_max``, ``leverage_max``, ``influential_rows``: influence of single rows; a row is influential
+        where Cook's distance is above 4 / n.
+    """
+    values = design.to_numpy()
+    found = {
+        f"vif/{metric_name(str(name))}": float(variance_inflation_factor(values, index))
+        for index, name in enumerate(design.columns[: MOST_VIF_COLUMNS + 1])
+        if name != CONST
+    }
+    residuals = results.resid.to_numpy()
+    statistic, p, _, _ = het_breuschpagan(residuals, values)
+    influence = OLSInfluence(results)
+    distances = influence.cooks_distance[0]
+    return found | {
+        "breusch_pagan": float(statistic),
+        "breusch_pagan_p": float(p),
+        "durbin_watson": float(durbin_watson(residuals)),
+        "jarque_bera_p": float(jarque_bera(residuals)[1]),
+        "condition_number": float(results.condition_number),
+        "cooks_distance_max": float(np.nanmax(distances)),
+        "leverage_max": float(np.max(influence.hat_matrix_diag)),
+        "influential_rows": float(np.sum(distances > 4 / len(residuals))),
+    }
+
+
+def least_squares(labels: "pd.Series[Any]", design: pd.DataFrame) -> Any:
+    """Return the unfitted model of statsmodels."""
+    return sm.OLS(labels, design)

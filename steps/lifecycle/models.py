@@ -1,0 +1,307 @@
+"""The estimators on offer, each with its space, and the pipeline from raw columns to prediction.
+
+Adding an estimator is one entry in `MODELS`; the contract suite of the tests covers every entry.
+"""
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.ensemble import (
+    ExtraTreesRegressor,
+    GradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, LogisticRegression, Ridge
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.svm import SVC, LinearSVR
+from sklearn.tree import DecisionTreeClassifier
+
+from lifecycle.contract import CATEGORICAL, NUMERIC, Contract
+from lifecycle.errors import UserError, listed
+from lifecycle.settings import one_of
+from lifecycle.spaces import Choice, LogNormal, LogUniform, Range, Space, Steps, Uniform, Values
+
+
+def _columns_under_their_digest() -> ModuleType:
+    """Import `lifecycle.columns` under a name that bears its source's digest.
+
+    Models keep their transformers by module name. Under this name two versions of the module load in one process,
+    and a saved model finds the very code that it was made with.
+    """
+    spec = importlib.util.find_spec("lifecycle.columns")
+    assert spec is not None and spec.origin is not None and spec.loader is not None
+    source = spec.loader.get_source("lifecycle.columns")  # type: ignore[attr-defined]
+    name = f"lifecycle_columns_{sha256(source.encode()).hexdigest()[:12]}"
+    if name not in sys.modules:
+        renamed = importlib.util.spec_from_file_location(name, spec.origin)
+        assert renamed is not None and renamed.loader is not None
+        module = importlib.util.module_from_spec(renamed)
+        sys.modules[name] = module
+        renamed.loader.exec_module(module)
+    return sys.modules[name]
+
+
+COLUMNS = _columns_under_their_digest()
+
+
+@dataclass(frozen=True)
+class Model:
+    """An estimator on offer.
+
+    Attributes
+    ----------
+    label : str
+        What people call it.
+    make : callable
+        ``make(seed, **hyperparameters)`` gives the unfitted estimator; every source of chance in it is seeded.
+    space : callable
+        ``space(contract)`` gives the ranges that fit a table.
+    rank : int
+        Simplicity: of equal scores the smaller rank wins.
+    """
+
+    label: str
+    make: Callable[..., BaseEstimator]
+    space: Callable[[Contract], dict[str, Range]]
+    rank: int
+
+
+def _logistic(seed: int, **values: Any) -> BaseEstimator:
+    return LogisticRegression(random_state=seed, **values)
+
+
+def _logistic_space(contract: Contract) -> dict[str, Range]:
+    # liblinear knows two classes only.
+    solvers = ("liblinear", "lbfgs") if len(contract.classes) == 2 else ("lbfgs",)
+    return {"C": LogNormal(0, 1), "solver": Choice(solvers), "class_weight": Choice((None, "balanced"))}
+
+
+def _tree_space(contract: Contract) -> dict[str, Range]:
+    most = min(6, len(contract.features))
+    features: Range = Steps(1, most) if most > 1 else Choice((1,))
+    return {"criterion": Choice(("gini", "entropy")), "max_depth": Steps(2, 12), "max_features": features}
+
+
+def _forest_space(contract: Contract) -> dict[str, Range]:
+    return {
+        "n_estimators": Steps(100, 500, 50),
+        "max_depth": Steps(2, 12),
+        "min_samples_leaf": Steps(1, 5),
+        "min_samples_split": Steps(2, 6),
+    }
+
+
+def _linear_svr(seed: int, **values: Any) -> BaseEstimator:
+    # Its penalty and its margin are in the target's units; on a standardised target one range serves all.
+    svr = LinearSVR(random_state=seed, max_iter=20_000, **values)
+    return TransformedTargetRegressor(regressor=svr, transformer=StandardScaler())
+
+
+MODELS: dict[str, dict[str, Model]] = {
+    "classification": {
+        "logreg": Model("logistic regression", _logistic, _logistic_space, 1),
+        "dtc": Model(
+            "decision tree",
+            lambda seed, **values: DecisionTreeClassifier(random_state=seed, **values),
+            _tree_space,
+            2,
+        ),
+        "svm": Model(
+            "support vector machine",
+            lambda seed, **values: SVC(random_state=seed, **values),
+            lambda contract: {"C": LogNormal(0, 1), "kernel": Choice(("linear", "rbf"))},
+            3,
+        ),
+        "rf": Model(
+            "random forest",
+            lambda seed, **values: RandomForestClassifier(random_state=seed, **values),
+            _forest_space,
+            4,
+        ),
+    },
+    "regression": {
+        "ridge": Model(
+            "ridge regression",
+            lambda seed, **values: Ridge(random_state=seed, **values),
+            lambda contract: {"alpha": LogUniform(1e-4, 1e3)},
+            1,
+        ),
+        "lasso": Model(
+            "lasso",
+            lambda seed, **values: Lasso(random_state=seed, max_iter=20_000, **values),
+            lambda contract: {"alpha": LogUniform(1e-4, 1e1)},
+            1,
+        ),
+        "elasticnet": Model(
+            "elastic net",
+            lambda seed, **values: ElasticNet(random_state=seed, max_iter=20_000, **values),
+            lambda contract: {"alpha": LogUniform(1e-4, 1e1), "l1_ratio": Uniform(0.05, 0.95)},
+            1,
+        ),
+        "linear_svr": Model(
+            "linear support vector regression",
+            _linear_svr,
+            lambda contract: {"C": LogNormal(0, 1), "epsilon": LogUniform(1e-3, 0.3)},
+            2,
+        ),
+        "rf": Model(
+            "random forest",
+            lambda seed, **values: RandomForestRegressor(random_state=seed, **values),
+            _forest_space,
+            4,
+        ),
+        "extra_trees": Model(
+            "extremely randomised trees",
+            lambda seed, **values: ExtraTreesRegressor(random_state=seed, **values),
+            _forest_space,
+            4,
+        ),
+        "gradient_boosting": Model(
+            "gradient boosting",
+            lambda seed, **values: GradientBoostingRegressor(random_state=seed, **values),
+            lambda contract: {
+                "n_estimators": Steps(50, 300, 50),
+                "learning_rate": LogUniform(0.02, 0.3),
+                "max_depth": Steps(2, 6),
+                "min_samples_leaf": Steps(1, 10),
+            },
+            5,
+        ),
+    },
+}
+MODEL_NAMES = tuple(dict.fromkeys(name for table in MODELS.values() for name in table))
+PLAIN = {"classification": "logistic regression", "regression": "linear regression"}
+PLAIN_RANK = 0
+
+
+def choose_models(asked: tuple[str, ...], contract: Contract) -> tuple[str, ...]:
+    """Return the models to search over.
+
+    Parameters
+    ----------
+    asked : tuple of str
+        As typed; empty for all of the task.
+    contract : Contract
+        Of the table.
+
+    Raises
+    ------
+    UserError
+        For a model that is not known, or not for this task.
+    """
+    offered = MODELS[contract.task]
+    for name in asked:
+        one_of("models", name, MODEL_NAMES)
+        if name not in offered:
+            raise UserError(f"models: {name!r} is not for {contract.task}; use one of {listed(offered)}.")
+    return tuple(dict.fromkeys(asked)) or tuple(offered)
+
+
+def space_for(models: tuple[str, ...], contract: Contract) -> Space:
+    """Gather the ranges of some models for one table."""
+    return {name: MODELS[contract.task][name].space(contract) for name in models}
+
+
+def make_estimator(task: str, values: Values, seed: int) -> BaseEstimator:
+    """Build the unfitted estimator of a point: ``model`` and its hyperparameters."""
+    hyperparameters = {name: value for name, value in values.items() if name != "model"}
+    return MODELS[task][values["model"]].make(seed, **hyperparameters)
+
+
+def plain_estimator(task: str, seed: int) -> BaseEstimator:
+    """Build scikit-learn's logistic or linear regression at its defaults."""
+    return LogisticRegression(random_state=seed) if task == "classification" else LinearRegression()
+
+
+def preprocessor(contract: Contract, scale: bool = True) -> Pipeline:
+    """Build the part of a model from raw columns to design columns.
+
+    Numeric columns: median for missing, then standardised. Ordinal ones: their place in the order, the median
+    place for missing or unknown levels. Categorical ones: one-hot without the first level, missing as a level of its
+    own, unknown levels as no level.
+
+    Parameters
+    ----------
+    contract : Contract
+        Of the table.
+    scale : bool
+        False leaves numeric columns in their own units.
+
+    Returns
+    -------
+    Pipeline
+        Unfitted.
+    """
+    numeric, categorical = contract.of_role(NUMERIC), contract.of_role(CATEGORICAL)
+    orders = contract.orders
+    branches: list[tuple[str, Pipeline, list[str]]] = []
+    if numeric:
+        steps: list[tuple[str, BaseEstimator]] = [
+            ("impute", SimpleImputer(strategy="median", keep_empty_features=True)),
+        ]
+        branches.append(("numeric", Pipeline([*steps, ("scale", StandardScaler())] if scale else steps), numeric))
+    if orders:
+        encode = OrdinalEncoder(
+            categories=[list(levels) for levels in orders.values()],
+            handle_unknown="use_encoded_value",
+            unknown_value=np.nan,
+            encoded_missing_value=np.nan,
+        )
+        impute = SimpleImputer(strategy="median", keep_empty_features=True)
+        branches.append(("ordinal", Pipeline([("encode", encode), ("impute", impute)]), list(orders)))
+    if categorical:
+        impute = SimpleImputer(strategy="constant", fill_value="missing", keep_empty_features=True)
+        encode = OneHotEncoder(drop="first", handle_unknown="ignore")
+        branches.append(("onehot", Pipeline([("impute", impute), ("encode", encode)]), categorical))
+    cast = COLUMNS.CastColumns(numeric=numeric, categorical=[*orders, *categorical])
+    columns = ColumnTransformer(branches, verbose_feature_names_out=False)
+    return Pipeline([("cast", cast), ("columns", columns)])
+
+
+def pipeline(contract: Contract, estimator: BaseEstimator) -> Pipeline:
+    """Build the whole model, unfitted: raw columns in, the target's own labels or units out."""
+    return Pipeline([*preprocessor(contract).steps, ("model", estimator)])
+
+
+def scores_of(estimator: Any, rows: Any, classes: int) -> npt.NDArray[np.float64] | None:
+    """Rank rows for ROC: by decision_function where there is no predict_proba.
+
+    Parameters
+    ----------
+    estimator : fitted estimator or pipeline
+        A classifier, else None is returned.
+    rows : array or DataFrame, shape (n, columns)
+        What the estimator takes.
+    classes : int
+        Number of classes.
+
+    Returns
+    -------
+    array of float64 or None
+        Shape (n,) for two classes, larger for the later class in ``classes_``; shape (n, classes) for more.
+    """
+    if hasattr(estimator, "predict_proba"):
+        probabilities = np.asarray(estimator.predict_proba(rows), dtype=np.float64)
+        return probabilities[:, 1] if classes == 2 else probabilities
+    if hasattr(estimator, "decision_function"):
+        return np.asarray(estimator.decision_function(rows), dtype=np.float64)
+    return None
+
+
+def toward(contract: Contract, scores: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64] | None:
+    """Turn two-class scores so that larger speaks for the positive class."""
+    if scores is not None and len(contract.classes) == 2 and contract.positive == contract.classes[0]:
+        return -scores
+    return scores

@@ -1,0 +1,192 @@
+"""Which rows train, which rows test, and which fold each training row is in.
+
+Every split is a function of the rows and the seed alone, so that any step, engine or machine gets the same one.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.model_selection import (
+    GroupKFold,
+    GroupShuffleSplit,
+    KFold,
+    StratifiedGroupKFold,
+    StratifiedKFold,
+    train_test_split,
+)
+
+from lifecycle.errors import UserError
+
+Rows = npt.NDArray[np.int64]
+
+
+def split_rows(
+    target: "pd.Series[Any]",
+    split: str,
+    test_size: float,
+    seed: int,
+    by: "pd.Series[Any] | None" = None,
+) -> tuple[Rows, Rows]:
+    """Part the rows of one table into training and test rows.
+
+    Parameters
+    ----------
+    target : Series, shape (n,)
+        The labels or values; a stratified split keeps their shares.
+    split : str
+        ``random`` is scikit-learn's ``train_test_split(random_state=seed)`` on the rows as read; ``stratified``
+        the same with the classes' shares kept; ``group`` keeps each value of ``by`` on one side; ``time`` tests on
+        the latest rows by ``by`` (rows of one time stay together); ``hash`` puts a row where the hash of ``by``
+        falls, whatever other rows there are.
+    test_size : float
+        The test rows' share, above 0 and below 1.
+    seed : int
+        Of the random, stratified, group and hash splits.
+    by : Series, shape (n,), optional
+        Groups, times, or what to hash.
+
+    Returns
+    -------
+    train, test : arrays of int64
+        Positions of rows. The order is the splitter's own: scikit-learn shuffles, and what a tree learns can
+        depend on it.
+
+    Raises
+    ------
+    UserError
+        Where a side would be empty, or a class is too rare to be on both.
+    """
+    positions = np.arange(len(target), dtype=np.int64)
+    if split in ("random", "stratified"):
+        if split == "stratified":
+            counts = target.value_counts()
+            if int(counts.iloc[-1]) < 2:
+                raise UserError(
+                    f"split: the class {counts.index[-1]!r} of {target.name!r} has a single row, which a stratified "
+                    "split cannot put on both sides; leave the class out by query, or set split=random."
+                )
+        try:
+            train, test = train_test_split(
+                positions,
+                test_size=test_size,
+                random_state=seed,
+                stratify=target.to_numpy() if split == "stratified" else None,
+            )
+        except ValueError as error:
+            raise UserError(
+                f"test_size: {test_size:g} of {len(target)} rows cannot be split {split}: {error}; "
+                "give more rows or another test_size."
+            ) from error
+        return train, test
+    if by is None:
+        raise ValueError(f"a {split} split needs the column to split by")
+    if split != "hash" and by.isna().any():
+        raise UserError(
+            f"split_column: {by.name!r} has {int(by.isna().sum())} missing cells, and a row without one belongs to "
+            "neither side; fill or leave them out by query."
+        )
+    if split == "group":
+        if by.nunique() < 2:
+            raise UserError(f"split_column: {by.name!r} has one group only; choose a column with several.")
+        [(train, test)] = GroupShuffleSplit(1, test_size=test_size, random_state=seed).split(
+            positions, groups=by.to_numpy()
+        )
+    elif split == "time":
+        ranks = by.rank(method="min", pct=True).to_numpy()
+        # Rows of one moment share a rank, so they fall on one side.
+        border = np.quantile(ranks, 1 - test_size, method="lower")
+        order = np.argsort(by.to_numpy(), kind="stable")
+        train, test = order[ranks[order] <= border], order[ranks[order] > border]
+    else:
+        fractions = pd.util.hash_array(by.to_numpy(dtype=object).astype(str), hash_key=f"{seed:016d}") / 2.0**64
+        train, test = positions[fractions >= test_size], positions[fractions < test_size]
+    if not len(train) or not len(test):
+        raise UserError(
+            f"split: {split} by {by.name!r} leaves {len(train)} training and {len(test)} test rows of {len(by)}; "
+            "give more rows, another column or another test_size."
+        )
+    return train, test
+
+
+def row_texts(frame: pd.DataFrame) -> "pd.Series[Any]":
+    """Write each row's content as one text, for the hash split without a key column: equal rows stay together."""
+    return pd.Series(
+        pd.util.hash_pandas_object(frame.astype(str), index=False).astype(str), name="the row's content"
+    )
+
+
+def assign_folds(
+    target: "pd.Series[Any]",
+    task: str,
+    split: str,
+    folds: int,
+    seed: int,
+    by: "pd.Series[Any] | None" = None,
+) -> npt.NDArray[np.int64]:
+    """Give every training row its fold.
+
+    Parameters
+    ----------
+    target : Series, shape (n,)
+        Of the training rows.
+    task, split : str
+        Classification folds are stratified; ``group`` keeps groups whole; ``time`` makes blocks in order.
+    folds : int
+        At least 2.
+    seed : int
+        Of the shuffle.
+    by : Series, shape (n,), optional
+        Groups or times.
+
+    Returns
+    -------
+    array of int64, shape (n,)
+        0 to ``folds - 1``.
+
+    Raises
+    ------
+    UserError
+        Where there are fewer rows, rows of a class, groups or times than folds.
+    """
+    if len(target) < 2 * folds:
+        raise UserError(
+            f"folds: {len(target)} training rows are too few for {folds} folds of at least two; "
+            "give fewer folds or more rows."
+        )
+    if task == "classification" and split != "time":
+        counts = target.value_counts()
+        if int(counts.iloc[-1]) < folds:
+            raise UserError(
+                f"folds: the class {counts.index[-1]!r} of {target.name!r} has {int(counts.iloc[-1])} training rows, "
+                f"fewer than {folds} folds; give fewer folds, more rows, or leave the class out by query."
+            )
+    places = np.zeros(len(target), dtype=np.int64)
+    rows = np.zeros((len(target), 1))
+    if split == "time" and by is not None:
+        # The quantile of the rank, so that rows of one moment fall into one block.
+        ranks = (by.rank(method="min").to_numpy() - 1) / len(by)
+        places = np.minimum((ranks * folds).astype(np.int64), folds - 1)
+        if len(np.unique(places)) < folds:
+            raise UserError(
+                f"folds: the times in {by.name!r} are too few for {folds} blocks in order; give fewer folds."
+            )
+        return places
+    splitter: Any
+    if split == "group" and by is not None:
+        if by.nunique() < folds:
+            raise UserError(
+                f"folds: {by.name!r} has {by.nunique()} groups in training, fewer than {folds} folds; "
+                "give fewer folds."
+            )
+        kind = StratifiedGroupKFold if task == "classification" else GroupKFold
+        splitter = kind(folds, shuffle=True, random_state=seed)
+        pairs = splitter.split(rows, target, groups=by.to_numpy())
+    else:
+        kind = StratifiedKFold if task == "classification" else KFold
+        splitter = kind(folds, shuffle=True, random_state=seed)
+        pairs = splitter.split(rows, target)
+    for fold, (_, validated) in enumerate(pairs):
+        places[validated] = fold
+    return places

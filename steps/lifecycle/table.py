@@ -1,0 +1,257 @@
+"""The prepared table: training rows with their folds, test rows kept apart, and the contract of both."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pandas.api import types
+
+from lifecycle.columns import levels_of, numbers_of
+from lifecycle.contract import (
+    NUMERIC,
+    Contract,
+    check_header,
+    describe,
+    find_positive,
+    find_task,
+    labels_of,
+)
+from lifecycle.errors import UserError, listed
+from lifecycle.settings import FOLD_COLUMN, TableSettings
+from lifecycle.split import assign_folds, row_texts, split_rows
+
+Positions = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PreparedTable:
+    """What a step trains on. It holds no test rows: those are handed out once, by the step's run.
+
+    Attributes
+    ----------
+    contract : Contract
+        Of the whole table.
+    rows : DataFrame, shape (n, features)
+        Training rows, the contract's features in order.
+    labels : Series, shape (n,)
+        Their target: the task's own dtype.
+    folds : array of int64, shape (n,)
+        The fold of each row.
+    """
+
+    contract: Contract
+    rows: pd.DataFrame
+    labels: "pd.Series[Any]"
+    folds: Positions
+
+    @cached_property
+    def fold_pairs(self) -> list[tuple[Positions, Positions]]:
+        """Positions fitted on and validated on, a pair for each fold.
+
+        Folds of a time split are blocks in order, each validated on all before it; the first is fitted on alone.
+        """
+        return list(self._pairs())
+
+    def _pairs(self) -> Iterator[tuple[Positions, Positions]]:
+        in_order = self.contract.split == "time"
+        for fold in np.unique(self.folds):
+            fitted = self.folds < fold if in_order else self.folds != fold
+            if fitted.any():
+                yield np.flatnonzero(fitted), np.flatnonzero(self.folds == fold)
+
+
+@dataclass(frozen=True)
+class TestRows:
+    """Test rows, handed out once in a run, after its choices: the features in order, and the target."""
+
+    rows: pd.DataFrame
+    labels: "pd.Series[Any]"
+
+
+def prepare(
+    raw: pd.DataFrame, settings: TableSettings, raw_test: pd.DataFrame | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame, Contract]:
+    """Turn a raw table into the prepared one.
+
+    Parameters
+    ----------
+    raw : DataFrame
+        After the query, as read.
+    settings : TableSettings
+        What was asked.
+    raw_test : DataFrame, optional
+        A second table that is the test table, after the same query.
+
+    Returns
+    -------
+    train : DataFrame
+        Features, target and the fold column, in the split's order.
+    test : DataFrame
+        Features and target.
+    contract : Contract
+        Task, labels, split and columns, settled.
+
+    Raises
+    ------
+    UserError
+        For whatever makes the table unfit; see the checks of `lifecycle.contract` and `lifecycle.split`.
+    """
+    check_header([str(name) for name in raw.columns], settings, len(raw))
+    kept = raw[raw[settings.target].notna()].reset_index(drop=True)
+    task = find_task(kept[settings.target], settings.task) if len(kept) else "regression"
+    labels = labels_of(kept[settings.target], task, settings.target)
+    split = settings.split
+    if split == "auto":
+        split = "stratified" if task == "classification" else "random"
+    if split == "stratified" and task == "regression":
+        raise UserError(
+            f"split: a stratified split needs classes, but {settings.target!r} is a regression target; "
+            "set split=random, group, time or hash."
+        )
+    if raw_test is not None:
+        test_kept, test_labels = _second_table(raw_test, settings, task, list(kept.columns), labels)
+        everything = pd.concat([kept, test_kept], ignore_index=True)
+    else:
+        test_kept, test_labels = kept.iloc[:0], labels.iloc[:0]
+        everything = kept
+    orders = {order.column: order for order in settings.ordinal}
+    left = {settings.target, *settings.drop}
+    columns = tuple(describe(everything[name], orders.get(name)) for name in everything.columns if name not in left)
+    contract = Contract(
+        target=settings.target,
+        task=task,
+        classes=tuple(sorted(labels.unique().tolist())) if task == "classification" else (),
+        positive=find_positive(labels, settings.positive) if task == "classification" else None,
+        split=split,
+        query=settings.query,
+        columns=columns,
+        rows_without_target=len(raw) - len(kept),
+    )
+    if task == "regression" and settings.positive:
+        raise UserError(f"positive: {settings.positive!r} was given, but {settings.target!r} is a quantity; leave it out.")
+    if not contract.features:
+        roles = listed(f"{column.name} ({column.role})" for column in contract.left_out)
+        raise UserError(f"data: {settings.data!r} has no column to learn from; beside the target there are: {roles}.")
+    by = kept[settings.split_column] if settings.split_column else None
+    if split == "hash" and by is None:
+        by = row_texts(kept)
+    if raw_test is not None:
+        train_rows = np.arange(len(kept))
+    else:
+        train_rows, test_rows = split_rows(labels, split, settings.test_size, settings.seed, by)
+        test_kept, test_labels = kept.iloc[test_rows], labels.iloc[test_rows].reset_index(drop=True)
+    train_labels = labels.iloc[train_rows].reset_index(drop=True)
+    if task == "classification" and train_labels.nunique() < len(contract.classes):
+        lost = sorted(set(contract.classes) - set(train_labels.unique().tolist()))
+        raise UserError(
+            f"split: {split} leaves no training row of the class {lost[0]!r}; set split=stratified or give more rows."
+        )
+    fold_by = by.iloc[train_rows].reset_index(drop=True) if by is not None and split in ("group", "time") else None
+    folds = assign_folds(train_labels, task, split, settings.folds, settings.seed, fold_by)
+    train = features_of(kept.iloc[train_rows], contract).assign(**{settings.target: train_labels, FOLD_COLUMN: folds})
+    test = features_of(test_kept, contract).assign(**{settings.target: test_labels})
+    return train, test, contract
+
+
+def _second_table(
+    raw_test: pd.DataFrame,
+    settings: TableSettings,
+    task: str,
+    columns: list[str],
+    labels: "pd.Series[Any]",
+) -> tuple[pd.DataFrame, "pd.Series[Any]"]:
+    absent = [name for name in columns if name not in raw_test.columns]
+    if absent:
+        raise UserError(
+            f"test_data: {settings.test_data!r} lacks the columns {listed(absent)}; "
+            "give a table with the training table's columns, or leave them out by drop."
+        )
+    kept = raw_test.loc[raw_test[settings.target].notna(), columns].reset_index(drop=True)
+    if not len(kept):
+        raise UserError(f"test_data: {settings.test_data!r} has no row with a target; give a table that has.")
+    found = kept[settings.target]
+    if task == "regression":
+        if not types.is_numeric_dtype(found):
+            raise UserError(f"test_data: {settings.target!r} is not numeric there; give the same quantity as in data.")
+        return kept, found.astype("float64")
+    # By the text of the label: a table that holds only 0 and 1 may have been read with another dtype.
+    by_text = {text: label for text, label in zip(levels_of(labels), labels, strict=True)}
+    texts = levels_of(found)
+    unknown = [text for text in texts.unique() if text not in by_text]
+    if unknown:
+        raise UserError(
+            f"test_data: {settings.target!r} holds {unknown[0]!r}, which the training rows do not; "
+            f"their classes are {listed(by_text)}."
+        )
+    return kept, texts.map(by_text).astype(labels.dtype)
+
+
+def features_of(rows: pd.DataFrame, contract: Contract) -> pd.DataFrame:
+    """Give raw rows the contract's features and types.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        With at least the contract's features.
+    contract : Contract
+        Of the table.
+
+    Returns
+    -------
+    DataFrame
+        The features in order, numeric ones as float64, the others as text, with a new index.
+    """
+    numeric = set(contract.of_role(NUMERIC))
+    cast = {name: (numbers_of if name in numeric else levels_of)(rows[name]) for name in contract.features}
+    return pd.DataFrame(cast).reset_index(drop=True)
+
+
+def profile(train: pd.DataFrame, test: pd.DataFrame, contract: Contract) -> pd.DataFrame:
+    """Summarise the columns that models read, and the target, as one tidy table.
+
+    Parameters
+    ----------
+    train, test : DataFrame
+        As `prepare` returns them.
+    contract : Contract
+        Of the table.
+
+    Returns
+    -------
+    DataFrame
+        A row a column: ``column``, ``role``, ``missing`` (share of all rows), ``distinct``, ``mean``, ``std``,
+        ``low``, ``median``, ``high`` (numeric ones, in the column's units), ``most_frequent`` and its ``share``.
+    """
+    rows = pd.concat([train.drop(columns=FOLD_COLUMN), test], ignore_index=True)
+    roles = {column.name: column.role for column in contract.columns} | {contract.target: "target"}
+    summaries = []
+    for name in rows.columns:
+        cells = rows[name]
+        summary: dict[str, Any] = {"column": name, "role": roles[name], "missing": cells.isna().mean()}
+        summary["distinct"] = cells.nunique()
+        if roles[name] == NUMERIC or (roles[name] == "target" and contract.task == "regression"):
+            summary |= {
+                "mean": cells.mean(),
+                "std": cells.std(),
+                "low": cells.min(),
+                "median": cells.median(),
+                "high": cells.max(),
+            }
+        counts = cells.value_counts()
+        summary |= {"most_frequent": counts.index[0], "share": counts.iloc[0] / len(cells)} if len(counts) else {}
+        summaries.append(summary)
+    return pd.DataFrame(summaries)
+
+
+def read_prepared(train: pd.DataFrame, contract: Contract) -> PreparedTable:
+    """Build the table that steps train on from the stored training rows and the contract."""
+    return PreparedTable(
+        contract=contract,
+        rows=train[contract.features],
+        labels=train[contract.target],
+        folds=train[FOLD_COLUMN].to_numpy(dtype=np.int64),
+    )

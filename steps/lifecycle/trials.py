@@ -1,0 +1,244 @@
+"""Trial records, and the objective that makes them: a plain function of a prepared table and a point's values."""
+
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.pipeline import Pipeline
+
+from lifecycle.contract import Contract
+from lifecycle.metrics import Metric, over_folds, prefixed, score_all
+from lifecycle.models import make_estimator, pipeline, preprocessor, scores_of, toward
+from lifecycle.spaces import Values
+from lifecycle.table import PreparedTable, TestRows
+
+FINISHED, FAILED = "finished", "failed"
+MOST_CACHED_CELLS = 20_000_000
+
+
+@dataclass
+class TrialRecord:
+    """What is known of one trial.
+
+    Attributes
+    ----------
+    number : int
+        Its place in the search, from 0.
+    values : dict
+        ``model`` and its hyperparameters.
+    status : str
+        ``finished`` or ``failed``.
+    score : float
+        By the search's metric; NaN for a failed one.
+    metrics : dict of str to float
+        As tracked: ``cv_<metric>`` and its ``_std``, or under ``select_on=test`` ``train_`` and ``test_<metric>``.
+    params : dict
+        Every parameter of the estimator, its defaults too.
+    fit_seconds, score_seconds : float
+        Wall seconds of ``fit`` alone over all folds, and of preprocessing and scoring, in the worker.
+    started, ended : float
+        Wall clock, seconds since 1970.
+    error : str
+        Why it failed.
+    warnings : int
+        How often the estimator warned that it had not converged.
+    folds_done : int
+        How many folds were scored.
+    model : Pipeline or None
+        The fitted pipeline, where it was asked for.
+    """
+
+    number: int
+    values: Values
+    status: str = FINISHED
+    score: float = float("nan")
+    metrics: dict[str, float] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict)
+    fit_seconds: float = 0.0
+    score_seconds: float = 0.0
+    started: float = 0.0
+    ended: float = 0.0
+    error: str = ""
+    warnings: int = 0
+    folds_done: int = 0
+    model: Pipeline | None = None
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """What one fold gave: its scores, and the wall seconds of ``fit`` and of everything around it."""
+
+    scores: dict[str, float]
+    fit_seconds: float
+    score_seconds: float
+
+
+class Folds:
+    """The folds of a table, preprocessed.
+
+    Preprocessing has no hyperparameters, so each fold's design is made once and kept for the estimators that follow.
+    The result is the same as fitting the whole pipeline on every fold.
+
+    Parameters
+    ----------
+    table : PreparedTable
+        What to train on.
+    """
+
+    def __init__(self, table: PreparedTable) -> None:
+        self.table = table
+        self._labels = table.labels.to_numpy()
+
+    @cached_property
+    def _kept(self) -> list[tuple[Any, Any, Any, Any]] | None:
+        """Every fold's design; None where they would fill the memory."""
+        kept, cells = [], 0
+        for index in range(len(self.table.fold_pairs)):
+            made = self._make(index)
+            cells += sum(part.nnz if hasattr(part, "nnz") else part.size for part in (made[0], made[2]))
+            if cells > MOST_CACHED_CELLS:
+                return None
+            kept.append(made)
+        return kept
+
+    def _make(self, index: int) -> tuple[Any, Any, Any, Any]:
+        fit, validate = self.table.fold_pairs[index]
+        before, rows = preprocessor(self.table.contract), self.table.rows
+        one, other = before.fit_transform(rows.iloc[fit]), before.transform(rows.iloc[validate])
+        return one, self._labels[fit], other, self._labels[validate]
+
+    def evaluate(self, make: Callable[[], BaseEstimator]) -> Iterator[FoldResult]:
+        """Fit and score an estimator on each fold in turn.
+
+        Parameters
+        ----------
+        make : callable
+            Gives an unfitted estimator.
+
+        Yields
+        ------
+        FoldResult
+            As the fold is done.
+        """
+        contract = self.table.contract
+        for index in range(len(self.table.fold_pairs)):
+            before = time.perf_counter()
+            rows, labels, held_rows, held_labels = self._make(index) if self._kept is None else self._kept[index]
+            estimator = make()
+            began = time.perf_counter()
+            estimator.fit(rows, labels)
+            fitted = time.perf_counter()
+            ranks = toward(contract, scores_of(estimator, held_rows, len(contract.classes)))
+            scores = score_all(contract, held_labels, estimator.predict(held_rows), ranks)
+            yield FoldResult(scores, fitted - began, time.perf_counter() - fitted + began - before)
+
+
+def score_model(contract: Contract, model: Pipeline, rows: pd.DataFrame, labels: "pd.Series[Any]") -> dict[str, float]:
+    """Score a fitted pipeline on rows by every metric of the table."""
+    ranks = toward(contract, scores_of(model, rows, len(contract.classes)))
+    return score_all(contract, labels, model.predict(rows), ranks)
+
+
+class Objective:
+    """The objective of a search: `__call__` turns values into a trial record, and nothing else happens.
+
+    Parameters
+    ----------
+    table : PreparedTable
+        What to train on.
+    metric : Metric
+        What to select by.
+    seed : int
+        Of the estimators.
+    test : TestRows or None
+        Given only under ``select_on=test``: one fit on all training rows, scored on these.
+    keep_models : bool
+        Whether each record bears its model, fitted on all training rows.
+    """
+
+    def __init__(
+        self,
+        table: PreparedTable,
+        metric: Metric,
+        seed: int,
+        test: TestRows | None = None,
+        keep_models: bool = False,
+    ) -> None:
+        self.table = table
+        self._folds = Folds(table)
+        self._task = table.contract.task
+        self.metric = metric
+        self.seed = seed
+        self.test = test
+        self.keep_models = keep_models
+
+    def __call__(self, number: int, values: Values) -> TrialRecord:
+        """Evaluate a point.
+
+        Parameters
+        ----------
+        number : int
+            The trial's place in the search.
+        values : dict
+            ``model`` and its hyperparameters.
+
+        Returns
+        -------
+        TrialRecord
+            Whatever the estimator raises, and a score that is no number, makes a failed record with the reason.
+        """
+        record = TrialRecord(number, values, started=time.time())
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("always", ConvergenceWarning)
+            try:
+                estimator = make_estimator(self._task, values, self.seed)
+                record.params = estimator.get_params()
+                if self.test is None:
+                    self._cross_validate(record)
+                else:
+                    self._score_on_test(record, self.test)
+                if not np.isfinite(record.score):
+                    raise ArithmeticError(f"{self.metric.name} came out as {record.score}")
+            except Exception as error:  # noqa: BLE001 - any failure of an estimator is a failed trial, not the search's
+                record.status, record.score, record.model = FAILED, float("nan"), None
+                record.error = f"{type(error).__name__}: {error}"
+        record.warnings = sum(issubclass(w.category, ConvergenceWarning) for w in caught)
+        record.ended = time.time()
+        return record
+
+    def _cross_validate(self, record: TrialRecord) -> None:
+        scores = []
+        for fold in self._folds.evaluate(lambda: make_estimator(self._task, record.values, self.seed)):
+            scores.append(fold.scores)
+            record.fit_seconds += fold.fit_seconds
+            record.score_seconds += fold.score_seconds
+            record.folds_done += 1
+        record.metrics = over_folds(scores)
+        record.score = record.metrics.get(f"cv_{self.metric.name}", float("nan"))
+        if self.keep_models:
+            record.model = self.refit(record.values)
+
+    def _score_on_test(self, record: TrialRecord, test: TestRows) -> None:
+        contract, table = self.table.contract, self.table
+        began = time.perf_counter()
+        model = self.refit(record.values)
+        fitted = time.perf_counter()
+        record.metrics = prefixed("train", score_model(contract, model, table.rows, table.labels))
+        record.metrics |= prefixed("test", score_model(contract, model, test.rows, test.labels))
+        record.fit_seconds, record.score_seconds = fitted - began, time.perf_counter() - fitted
+        record.score = record.metrics.get(f"test_{self.metric.name}", float("nan"))
+        if self.keep_models:
+            record.model = model
+
+    def refit(self, values: Values) -> Pipeline:
+        """Fit the whole pipeline of a point on all training rows."""
+        model = pipeline(self.table.contract, make_estimator(self._task, values, self.seed))
+        return model.fit(self.table.rows, self.table.labels.to_numpy())

@@ -1,0 +1,26 @@
+"""Entry point `main`: the whole lifecycle of one or more tables, through mlflow.run."""
+
+import time
+
+from lifecycle.adapters import cli, sources, tracking
+
+
+@cli.command("main")
+def main(options: cli.Options) -> None:
+    """Prepare, fit, search and register all that fits each table's task."""
+    from lifecycle.adapters import chain, report
+
+    began = time.monotonic()
+    tables = sources.split_tables(options["data"])
+    chain.check(tables, options)
+    tracking.connect()
+    run = tracking.start("main")
+    run.log(tags={"lifecycle.step": "main"})
+    run.settings({"step": "main", "options": options, "code_sha256": sources.code_digest()})
+    outcomes = chain.Chain(run, options).run(tables)
+    report.tell(run, outcomes, time.monotonic() - began)
+    run.end("FINISHED")
+
+
+if __name__ == "__main__":
+    main()

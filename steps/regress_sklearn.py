@@ -1,0 +1,15 @@
+"""Entry point `regress_sklearn`: linear regression in scikit-learn, its coefficients tracked."""
+
+from lifecycle.adapters import cli, finals, flavors, steps
+
+
+@cli.command("regress_sklearn")
+def main(options: cli.Options) -> None:
+    """Fit a linear regression under mlflow's autologging, and log its model and coefficients ourselves."""
+    with steps.opened("regress_sklearn", options) as step:
+        if not step.begin({}):
+            finals.log_plain(step, lambda model: flavors.fit_autologged(model, step.table))
+
+
+if __name__ == "__main__":
+    main()

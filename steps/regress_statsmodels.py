@@ -1,0 +1,15 @@
+"""Entry point `regress_statsmodels`: the same regression by ordinary least squares, with the inference."""
+
+from lifecycle.adapters import cli, inference, steps
+
+
+@cli.command("regress_statsmodels")
+def main(options: cli.Options) -> None:
+    """Fit ordinary least squares in statsmodels: summary, intervals of the coefficients, diagnostics."""
+    with steps.opened("regress_statsmodels", options) as step:
+        if not step.begin({}):
+            inference.log_least_squares(step)
+
+
+if __name__ == "__main__":
+    main()

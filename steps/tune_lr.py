@@ -1,0 +1,15 @@
+"""Entry point `tune_lr`: hyperopt over logistic regression."""
+
+from lifecycle.adapters import cli, searches, steps
+
+
+@cli.command("tune_lr")
+def main(options: cli.Options) -> None:
+    """Search over logistic regression: C, solver, class_weight."""
+    searches.check(options)
+    with steps.opened("tune_lr", options) as step:
+        searches.run(step)
+
+
+if __name__ == "__main__":
+    main()

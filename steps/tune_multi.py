@@ -1,0 +1,15 @@
+"""Entry point `tune_multi`: hyperopt over a conditional space of several estimators."""
+
+from lifecycle.adapters import cli, searches, steps
+
+
+@cli.command("tune_multi")
+def main(options: cli.Options) -> None:
+    """Search over several kinds of estimators, each with its own ranges."""
+    searches.check(options)
+    with steps.opened("tune_multi", options) as step:
+        searches.run(step)
+
+
+if __name__ == "__main__":
+    main()
