@@ -46,8 +46,7 @@ COLUMNS = {
         "Length of Membership": "f",
         "Yearly Amount Spent": "f",
     },
-    "iris": dict.fromkeys(["sepal_length", "sepal_width", "petal_length", "petal_width"], "f")
-    | {"species": "s"},
+    "iris": dict.fromkeys(["sepal_length", "sepal_width", "petal_length", "petal_width"], "f") | {"species": "s"},
     "diabetes": dict.fromkeys("age sex bmi bp s1 s2 s3 s4 s5 s6 progression".split(), "f"),
 }
 ROWS = {"churn": 954, "ecommerce": 500, "iris": 150, "diabetes": 442}

@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from lifecycle.contract import Contract
 
 MOST_TRACKED = 200
+CONST = "const"
 
 
 def design_names(preprocess: Pipeline) -> list[str]:
@@ -53,8 +54,13 @@ def coefficients(model: Pipeline, contract: Contract, design: Any) -> pd.DataFra
     frames = []
     for index, (row, constant) in enumerate(zip(sign * rows, sign * constants, strict=True)):
         own = row / scales
-        frame = pd.DataFrame({"column": names, "coef": own, "std_coef": row * deviations})
-        frame.loc[len(frame)] = ["const", float(constant - (own * means).sum()), np.nan]
+        frame = pd.DataFrame(
+            {
+                "column": [*names, CONST],
+                "coef": [*own, constant - (own * means).sum()],
+                "std_coef": [*(row * deviations), np.nan],
+            }
+        )
         frame.insert(0, "class", contract.classes[index] if several else contract.positive)
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)
@@ -85,11 +91,11 @@ def as_metrics(frame: pd.DataFrame) -> dict[str, float]:
     """
     if frame["class"].nunique(dropna=False) > 1:
         return {}
-    largest = frame[frame["column"] != "const"]
+    largest = frame[frame["column"] != CONST]
     keep = largest["std_coef"].abs().nlargest(MOST_TRACKED).index
     found: dict[str, float] = {}
     for index, row in frame.iterrows():
-        if row["column"] != "const" and index not in keep:
+        if row["column"] != CONST and index not in keep:
             continue
         name = plain = metric_name(row["column"])
         number = 1

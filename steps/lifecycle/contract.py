@@ -220,9 +220,7 @@ def labels_of(target: "pd.Series[Any]", task: str, name: str) -> "pd.Series[Any]
     if len(target) == 0:
         raise UserError(f"target: every cell of {name!r} is missing; choose a column that holds values.")
     if target.nunique() == 1:
-        raise UserError(
-            f"target: {name!r} is constant, every row has {target.iloc[0]!r}; choose a column that varies."
-        )
+        raise UserError(f"target: {name!r} is constant, every row has {target.iloc[0]!r}; choose a column that varies.")
     if task == "regression":
         if types.is_bool_dtype(target) or not types.is_numeric_dtype(target):
             raise UserError(
@@ -333,9 +331,7 @@ def describe(column: "pd.Series[Any]", order: Ordinal | None) -> Column:
     if distinct == 0 or (distinct == 1 and not missing):
         return Column(name, "constant", dtype, missing=missing)
     if types.is_numeric_dtype(column) and not types.is_bool_dtype(column):
-        return Column(
-            name, NUMERIC, dtype, low=float(present.min()), high=float(present.max()), missing=missing
-        )
+        return Column(name, NUMERIC, dtype, low=float(present.min()), high=float(present.max()), missing=missing)
     if distinct > 50 and distinct > 0.5 * len(column):
         return Column(name, "id", dtype, missing=missing)
     levels = sorted(levels_of(column).dropna().unique().tolist())

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 
-
 class UserError(Exception):
     """A mistake that the user can mend, told in one sentence.
 

@@ -253,8 +253,7 @@ def _one_vs_rest(
             columns = [columns[labels.index(positive)]]
     else:
         raise ValueError(
-            f"scores must have the shape (n,) or (n, {len(labels)}) for the classes {labels!r}, "
-            f"got {values.shape}"
+            f"scores must have the shape (n,) or (n, {len(labels)}) for the classes {labels!r}, got {values.shape}"
         )
     if len(values) != len(actual):
         raise ValueError(f"scores must have one row for each of the {len(actual)} labels, got {len(values)}")
@@ -286,9 +285,7 @@ def _index_dtype(labels: Sequence[object]) -> Any:
     return None if len({type(label) for label in labels}) == 1 else object
 
 
-def roc_frame(
-    y_true: ArrayLike, scores: ArrayLike, classes: Sequence[object], positive: object = None
-) -> pd.DataFrame:
+def roc_frame(y_true: ArrayLike, scores: ArrayLike, classes: Sequence[object], positive: object = None) -> pd.DataFrame:
     """Return the ROC curve of the positive class, or of each class against the rest.
 
     Parameters
@@ -421,9 +418,7 @@ def draw_precision_recall(frame: pd.DataFrame, title: str) -> Figure:
     """
     labels = _classes_of(frame)
     width = 7.6 if len(labels) == 1 else 8.6
-    figure = _figure(
-        width, 5.6, title, "share of the rows taken for the class that are of it, as more are found"
-    )
+    figure = _figure(width, 5.6, title, "share of the rows taken for the class that are of it, as more are found")
     axes = _square(figure, "recall", "precision")
     if frame.empty:
         _say(axes, NOT_DEFINED)
@@ -471,9 +466,7 @@ def confusion_frame(y_true: ArrayLike, y_pred: ArrayLike, classes: Sequence[obje
     """
     actual, predicted = (list(np.asarray(labels, dtype=object)) for labels in (y_true, y_pred))
     if len(actual) != len(predicted):
-        raise ValueError(
-            f"y_pred must have one row for each of the {len(actual)} labels, got {len(predicted)}"
-        )
+        raise ValueError(f"y_pred must have one row for each of the {len(actual)} labels, got {len(predicted)}")
     known = list(classes)
     known += sorted({label for label in actual + predicted if label not in known}, key=str)
     counts = np.zeros((len(known), len(known)), dtype=np.int64)
@@ -640,9 +633,7 @@ def draw_calibration(frame: pd.DataFrame, title: str) -> Figure:
         below.set_yticks([])
         return _finish(figure)
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    handles: list[Any] = [
-        Line2D([], [], color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="perfectly calibrated")
-    ]
+    handles: list[Any] = [Line2D([], [], color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="perfectly calibrated")]
     for place, label in enumerate(labels):
         curve = frame[frame["class"] == label]
         if curve.empty:
@@ -696,9 +687,7 @@ def predicted_frame(y_true: ArrayLike, y_pred: ArrayLike) -> pd.DataFrame:
     """
     actual, predicted = np.asarray(y_true, dtype=np.float64), np.asarray(y_pred, dtype=np.float64)
     if actual.shape != predicted.shape or actual.ndim != 1:
-        raise ValueError(
-            f"y_true and y_pred must be of one shape (n,), got {actual.shape} and {predicted.shape}"
-        )
+        raise ValueError(f"y_true and y_pred must be of one shape (n,), got {actual.shape} and {predicted.shape}")
     return pd.DataFrame({"actual": actual, "predicted": predicted, "residual": actual - predicted})
 
 
@@ -822,14 +811,10 @@ def _cloud(
         alpha = 0.75 if len(x) <= 300 else 0.45 if len(x) <= 1_500 else 0.25
         axes.scatter(x, y, s=20 if len(x) <= 1_500 else 12, color=ACCENT, alpha=alpha, linewidths=0)
         return
-    hexagons = axes.hexbin(
-        x, y, gridsize=48, mincnt=1, cmap=_COUNTS, linewidths=0.1, extent=(*x_limits, *y_limits)
-    )
+    hexagons = axes.hexbin(x, y, gridsize=48, mincnt=1, cmap=_COUNTS, linewidths=0.1, extent=(*x_limits, *y_limits))
     most = max(float(np.max(np.asarray(hexagons.get_array()))), 2.0)
     hexagons.set_norm(LogNorm(1, most))
-    bar = cast(Figure, axes.get_figure()).colorbar(
-        hexagons, ax=panels, aspect=32, pad=0.02, shrink=0.75, panchor=False
-    )
+    bar = cast(Figure, axes.get_figure()).colorbar(hexagons, ax=panels, aspect=32, pad=0.02, shrink=0.75, panchor=False)
     bar.set_label("rows in a hexagon", size=SMALL, color=MUTED)
     cast(Any, bar.outline).set_visible(False)
     bar.ax.yaxis.set_major_locator(LogLocator(10, subs=(1.0,) if most > 300 else (1.0, 2.0, 5.0)))
@@ -868,9 +853,7 @@ def coefficient_frame(
     for key, values in (("estimate", estimates), ("lower", lower), ("upper", upper)):
         array = np.full(len(names), np.nan) if values is None else np.asarray(values, dtype=np.float64)
         if array.shape != (len(names),):
-            raise ValueError(
-                f"{key} must have the shape ({len(names)},), one for each name, got {array.shape}"
-            )
+            raise ValueError(f"{key} must have the shape ({len(names)},), one for each name, got {array.shape}")
         columns[key] = array
     frame = pd.DataFrame({"column": [str(name) for name in names], **columns})
     order = np.argsort(-np.abs(columns["estimate"]), kind="stable")
@@ -928,7 +911,7 @@ def draw_coefficients(frame: pd.DataFrame, title: str, level: float = 0.95) -> F
         )
     for place, value in zip(places, estimate, strict=True):
         axes.annotate(
-            _number(value, 0) if 1e4 <= abs(value) or np.isnan(value) else f"{value:#.4g}".replace("-", "−"),
+            _number(value, 0) if abs(value) >= 1e4 or np.isnan(value) else f"{value:#.4g}".replace("-", "−"),
             (1, place),
             xycoords=axes.get_yaxis_transform(),
             xytext=(66, 0),
@@ -1096,9 +1079,7 @@ def _dot(colour: str, marker: str, label: str) -> Line2D:
     )
 
 
-SCOREBOARD_SUBTITLE = (
-    "Ranked by the cross-validated score on training rows. Test rows judge; they do not choose."
-)
+SCOREBOARD_SUBTITLE = "Ranked by the cross-validated score on training rows. Test rows judge; they do not choose."
 SCOREBOARD_COLUMNS = (
     "table",
     "step",
@@ -1203,9 +1184,7 @@ def draw_scoreboard(
         handles=[
             Line2D([], [], color=MUTED, marker="o", markersize=7, linewidth=2, label=spread),
             Line2D([], [], color=MUTED, linestyle="none", label="test rows", **hollow),
-            Line2D(
-                [], [], color=WARM, linewidth=1.4, linestyle=(0, (4, 3)), label="dummy: the best constant"
-            ),
+            Line2D([], [], color=WARM, linewidth=1.4, linestyle=(0, (4, 3)), label="dummy: the best constant"),
             Patch(facecolor=ACCENT, label="chosen"),
         ],
         loc="lower left",
@@ -1308,8 +1287,7 @@ def _scoreboard_panel(axes: Axes, part: pd.DataFrame) -> None:
             beside("chosen", place, 178, ha="left", color="white", weight="bold", bbox=box)
 
     names = [
-        f"{_short(model, 26)}  ·  {_short(step, 20)}"
-        for model, step in zip(part["model"], part["step"], strict=True)
+        f"{_short(model, 26)}  ·  {_short(step, 20)}" for model, step in zip(part["model"], part["step"], strict=True)
     ]
     axes.set_yticks(range(size), names)
     axes.tick_params(axis="y", length=0, pad=6)

@@ -10,11 +10,10 @@ from statsmodels.stats.diagnostic import het_breuschpagan
 from statsmodels.stats.outliers_influence import OLSInfluence, variance_inflation_factor
 from statsmodels.stats.stattools import durbin_watson, jarque_bera
 
-from lifecycle.coefficients import design_names, metric_name
+from lifecycle.coefficients import CONST, design_names, metric_name
 from lifecycle.contract import Contract
 from lifecycle.models import preprocessor
 
-CONST = "const"
 LEVEL = 0.95
 MOST_VIF_COLUMNS = 200
 
@@ -46,24 +45,29 @@ def fitted_preprocessor(contract: Contract, rows: pd.DataFrame) -> Pipeline:
     return preprocessor(contract, scale=False).fit(rows)
 
 
-def intervals(results: Any) -> pd.DataFrame:
+def intervals(results: Any, design: pd.DataFrame) -> pd.DataFrame:
     """Return the coefficients with their inference.
 
     Parameters
     ----------
     results : statsmodels RegressionResults
         Fitted, with its data.
+    design : DataFrame
+        The design matrix that it was fitted on, the constant first.
 
     Returns
     -------
     DataFrame
-        ``column``, ``coef``, ``std_err``, ``t``, ``p``, ``lower`` and ``upper`` (95 % confidence), the constant first.
+        ``column``, ``coef``, ``std_coef`` (for one standard deviation of the column), ``std_err``,
+        ``t``, ``p``, ``lower`` and ``upper`` (95 % confidence), the constant first.
     """
+    deviations = design.std(ddof=0).replace(0, np.nan).to_numpy()
     bounds = results.conf_int(alpha=1 - LEVEL)
     return pd.DataFrame(
         {
             "column": results.params.index,
             "coef": results.params.to_numpy(),
+            "std_coef": results.params.to_numpy() * deviations,
             "std_err": results.bse.to_numpy(),
             "t": results.tvalues.to_numpy(),
             "p": results.pvalues.to_numpy(),

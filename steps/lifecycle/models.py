@@ -34,26 +34,25 @@ from lifecycle.settings import one_of
 from lifecycle.spaces import Choice, LogNormal, LogUniform, Range, Space, Steps, Uniform, Values
 
 
-def _columns_under_their_digest() -> ModuleType:
-    """Import `lifecycle.columns` under a name that bears its source's digest.
+def _columns_under_their_digest() -> tuple[ModuleType, str]:
+    """Import `lifecycle.columns` once more, under a name that bears its source's digest.
 
     Models keep their transformers by module name. Under this name two versions of the module load in one process,
-    and a saved model finds the very code that it was made with.
+    and a saved model finds the very code that it was made with. The source comes from the import system, which also
+    reads it out of the archive that Spark's executors get.
     """
     spec = importlib.util.find_spec("lifecycle.columns")
-    assert spec is not None and spec.origin is not None and spec.loader is not None
-    source = spec.loader.get_source("lifecycle.columns")  # type: ignore[attr-defined]
+    assert spec is not None and spec.loader is not None
+    source: str = spec.loader.get_source("lifecycle.columns")  # type: ignore[attr-defined]
     name = f"lifecycle_columns_{sha256(source.encode()).hexdigest()[:12]}"
     if name not in sys.modules:
-        renamed = importlib.util.spec_from_file_location(name, spec.origin)
-        assert renamed is not None and renamed.loader is not None
-        module = importlib.util.module_from_spec(renamed)
+        module = ModuleType(name, "The first step of saved models.")
         sys.modules[name] = module
-        renamed.loader.exec_module(module)
-    return sys.modules[name]
+        exec(compile(source, str(spec.origin), "exec"), module.__dict__)
+    return sys.modules[name], source
 
 
-COLUMNS = _columns_under_their_digest()
+COLUMNS, COLUMNS_SOURCE = _columns_under_their_digest()
 
 
 @dataclass(frozen=True)

@@ -181,7 +181,9 @@ def best_record(records: Sequence[TrialRecord], metric: Metric, task: str) -> Tr
         raise UserError("timeout: the time was over before the first trial began; give more seconds.")
     if not good:
         reasons = dict.fromkeys(f"{record.values['model']}: {record.error}" for record in records)
-        raise UserError(f"models: all {len(records)} trials failed ({listed(reasons, most=5)}); mend the table or the models.")
+        raise UserError(
+            f"models: all {len(records)} trials failed ({listed(reasons, most=5)}); mend the table or the models."
+        )
     return good[
         best_of(
             [record.score for record in good],

@@ -64,7 +64,10 @@ def judge(candidate: Candidate, metric: Metric) -> str:
     UserError
         Where the model does not beat the best constant on the test rows, or was never scored on them.
     """
-    test, dummy = candidate.scores.get(f"test_{metric.name}"), candidate.scores.get(f"dummy_test_{metric.name}")
+    test, dummy = (
+        candidate.scores.get(f"test_{metric.name}"),
+        candidate.scores.get(f"dummy_test_{metric.name}"),
+    )
     if test is None or dummy is None:
         raise UserError(
             f"metric: run {candidate.run_id} has no test_{metric.name} beside a dummy's to be judged by; "

@@ -125,9 +125,7 @@ class TableSettings:
         one_of("task", self.task, ("auto", *TASKS))
         one_of("split", self.split, ("auto", *SPLITS))
         if not 0 < self.test_size < 1:
-            raise UserError(
-                f"test_size: {self.test_size:g} is outside 0 to 1; give the test rows' share, such as 0.2."
-            )
+            raise UserError(f"test_size: {self.test_size:g} is outside 0 to 1; give the test rows' share, such as 0.2.")
         if self.folds < 2:
             raise UserError(f"folds: {self.folds} is too few for cross-validation; give 2 or more, such as 5.")
         if not 0 <= self.seed < 2**32:

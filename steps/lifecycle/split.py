@@ -112,9 +112,7 @@ def split_rows(
 
 def row_texts(frame: pd.DataFrame) -> "pd.Series[Any]":
     """Write each row's content as one text, for the hash split without a key column: equal rows stay together."""
-    return pd.Series(
-        pd.util.hash_pandas_object(frame.astype(str), index=False).astype(str), name="the row's content"
-    )
+    return pd.Series(pd.util.hash_pandas_object(frame.astype(str), index=False).astype(str), name="the row's content")
 
 
 def assign_folds(
@@ -177,8 +175,7 @@ def assign_folds(
     if split == "group" and by is not None:
         if by.nunique() < folds:
             raise UserError(
-                f"folds: {by.name!r} has {by.nunique()} groups in training, fewer than {folds} folds; "
-                "give fewer folds."
+                f"folds: {by.name!r} has {by.nunique()} groups in training, fewer than {folds} folds; give fewer folds."
             )
         kind = StratifiedGroupKFold if task == "classification" else GroupKFold
         splitter = kind(folds, shuffle=True, random_state=seed)

@@ -132,7 +132,9 @@ def prepare(
         rows_without_target=len(raw) - len(kept),
     )
     if task == "regression" and settings.positive:
-        raise UserError(f"positive: {settings.positive!r} was given, but {settings.target!r} is a quantity; leave it out.")
+        raise UserError(
+            f"positive: {settings.positive!r} was given, but {settings.target!r} is a quantity; leave it out."
+        )
     if not contract.features:
         roles = listed(f"{column.name} ({column.role})" for column in contract.left_out)
         raise UserError(f"data: {settings.data!r} has no column to learn from; beside the target there are: {roles}.")
@@ -152,7 +154,8 @@ def prepare(
         )
     fold_by = by.iloc[train_rows].reset_index(drop=True) if by is not None and split in ("group", "time") else None
     folds = assign_folds(train_labels, task, split, settings.folds, settings.seed, fold_by)
-    train = features_of(kept.iloc[train_rows], contract).assign(**{settings.target: train_labels, FOLD_COLUMN: folds})
+    train = features_of(kept.iloc[train_rows], contract)
+    train[settings.target], train[FOLD_COLUMN] = train_labels, folds
     test = features_of(test_kept, contract).assign(**{settings.target: test_labels})
     return train, test, contract
 

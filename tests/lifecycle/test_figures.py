@@ -11,10 +11,11 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from lifecycle import figures
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from pandas.testing import assert_frame_equal
+
+from lifecycle import figures
 
 NAN, INF = np.nan, np.inf
 LABELS = ["no", "no", "yes", "yes"]
@@ -257,9 +258,7 @@ def test_constant_predictions_draw(draw: Callable):
 
 def test_coefficients_by_size():
     """The greatest absolute estimate first, one that is missing last, ties as given."""
-    frame = figures.coefficient_frame(
-        ["a", "b", "c", "d"], [1, -3, NAN, -1], [0, -4, NAN, -2], [2, -2, NAN, 0]
-    )
+    frame = figures.coefficient_frame(["a", "b", "c", "d"], [1, -3, NAN, -1], [0, -4, NAN, -2], [2, -2, NAN, 0])
     expected = pd.DataFrame(
         {
             "column": ["b", "a", "d", "c"],
@@ -287,9 +286,7 @@ def test_coefficients_say_how_many_are_left_out():
 @pytest.mark.parametrize("estimates", [[], [0.0], [NAN], [INF, 1.0], [2e12, -3e-9]])
 def test_odd_coefficients_draw(estimates: list[float]):
     """Near-singular fits give such numbers."""
-    frame = figures.coefficient_frame(
-        [f"c{k}" for k in range(len(estimates))], estimates, estimates, estimates
-    )
+    frame = figures.coefficient_frame([f"c{k}" for k in range(len(estimates))], estimates, estimates, estimates)
     figure = figures.draw_coefficients(frame, "odd", level=0.9)
     assert len(png(figure)) > 5_000
 
@@ -444,20 +441,14 @@ def every_drawing() -> dict[str, Figure]:
         "precision_recall": figures.draw_precision_recall(
             figures.precision_recall_frame(actual, shares, classes), "precision and recall"
         ),
-        "confusion": figures.draw_confusion(
-            figures.confusion_frame(actual, actual[::-1], classes), "confusion"
-        ),
-        "calibration": figures.draw_calibration(
-            figures.calibration_frame(actual, shares, classes), "calibration"
-        ),
+        "confusion": figures.draw_confusion(figures.confusion_frame(actual, actual[::-1], classes), "confusion"),
+        "calibration": figures.draw_calibration(figures.calibration_frame(actual, shares, classes), "calibration"),
         "predicted": figures.draw_predicted(pairs, "predicted", "price in $ and $"),
         "residuals": figures.draw_residuals(pairs, "residuals", "price in $ and $"),
         "coefficients": figures.draw_coefficients(
             figures.coefficient_frame(["$a$", "b"], [1, 2], [0, 1], [2, 3]), "coefficients"
         ),
-        "search": figures.draw_search(
-            figures.search_frame(TRIALS, greater_is_better=True), "search", "f1", 0.3
-        ),
+        "search": figures.draw_search(figures.search_frame(TRIALS, greater_is_better=True), "search", "f1", 0.3),
         "scoreboard": figures.draw_scoreboard(figures.scoreboard_frame(ROWS)),
     }
 

@@ -98,7 +98,12 @@ def _asked_for(run_id: str, table_key: str, allow_pickle: bool) -> Candidate:
 
 def own_settings(options: Options, metric: Metric, name: str, run_id: str) -> dict[str, Any]:
     """Return the settings of ``register`` that decide its result; the candidate chosen is one of them."""
-    return {"metric": metric.name, "name": name, "run_id": run_id, "allow_pickle": bool(options["allow_pickle"])}
+    return {
+        "metric": metric.name,
+        "name": name,
+        "run_id": run_id,
+        "allow_pickle": bool(options["allow_pickle"]),
+    }
 
 
 def still_champion(done: Any) -> bool:

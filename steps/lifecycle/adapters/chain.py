@@ -19,7 +19,18 @@ CHAINS = {
 }
 TRIALS = {"tune_lr": 16, "tune_multi": 32}
 # With more than one table these would be right for one of them only.
-OF_ONE_TABLE = ("target", "query", "test_data", "drop", "ordinal", "positive", "metric", "models", "name", "run_id")
+OF_ONE_TABLE = (
+    "target",
+    "query",
+    "test_data",
+    "drop",
+    "ordinal",
+    "positive",
+    "metric",
+    "models",
+    "name",
+    "run_id",
+)
 SEARCH_OPTIONS = ("metric", "algo", "select_on", "models", "engine", "parallelism", "timeout", "log_models")
 
 
@@ -32,7 +43,7 @@ class Outcome:
     table, step : str
         Whose.
     seconds : float
-        Wall seconds, from asking for the step to its end.
+        Wall seconds, with the start of its process; not those of waiting for a free core.
     run_id : str
         The step's run.
     reused : bool
@@ -165,19 +176,24 @@ class Chain:
         if found:
             outcome = self._take_over(parent, "prepare", tracking.client().get_run(found), began)
         else:
-            outcome = self._run(parent, "prepare", self._given("prepare", options), began)
+            outcome = self._run(parent, "prepare", self._given("prepare", options))
         outcome.tags["lifecycle.prepared"] = found or outcome.run_id
         return outcome
 
     def _step(
-        self, parent: tracking.StepRun, identity: steps.Identity, step: str, given: Options, contract: Contract
+        self,
+        parent: tracking.StepRun,
+        identity: steps.Identity,
+        step: str,
+        given: Options,
+        contract: Contract,
     ) -> Outcome:
         began = time.monotonic()
         own = asdict(searches.settings_for(step, given, contract)) if step in TRIALS else {}
         done = None
         if not given["fresh"]:
             done = steps.finished(step, step_key(step, identity.key, own), own, parent.experiment_id)
-        return self._take_over(parent, step, done, began) if done else self._run(parent, step, given, began)
+        return self._take_over(parent, step, done, began) if done else self._run(parent, step, given)
 
     def _register(
         self, parent: tracking.StepRun, identity: steps.Identity, options: Options, metric: Metric
@@ -194,10 +210,12 @@ class Chain:
             done = steps.finished("register", step_key("register", identity.key, own), own, parent.experiment_id)
         if done and candidates.still_champion(done):
             return self._take_over(parent, "register", done, began)
-        return self._run(parent, "register", given, began)
+        return self._run(parent, "register", given)
 
-    def _run(self, parent: tracking.StepRun, step: str, given: Options, began: float) -> Outcome:
+    def _run(self, parent: tracking.StepRun, step: str, given: Options) -> Outcome:
         with self._free:
+            # Waiting for a free place is not the step's time.
+            began = time.monotonic()
             if self._stop.is_set():
                 raise InnerStepError(f"{step} was not begun, because another step failed")
             try:

@@ -34,7 +34,11 @@ _TABLE = (
     click.option("--test_size", default=0.2, type=float, show_default=True, help="Share of the test rows."),
     click.option("--folds", default=5, type=int, show_default=True, help="Folds of the cross-validation."),
     click.option("--seed", default=42, type=int, show_default=True, help="Seed of split, folds, search, estimators."),
-    _text("positive", "", "Class that precision, recall, F1 and ROC are about [default: 1, true, yes; else the rarer]."),
+    _text(
+        "positive",
+        "",
+        "Class that precision, recall, F1 and ROC are about [default: 1, true, yes; else the rarer].",
+    ),
     _text("drop", "", "Columns to leave out, separated by commas [default: the sample's]."),
     _text("ordinal", "", "Column:low<middle<high, several separated by ; [default: the sample's]."),
 )

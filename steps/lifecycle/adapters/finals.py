@@ -37,9 +37,7 @@ def log_plain(step: Step, fit: Callable[[Pipeline], Pipeline]) -> None:
     log_final(step, model, PLAIN[contract.task], PLAIN_RANK, known, step.test_rows())
 
 
-def log_final(
-    step: Step, model: Pipeline, label: str, rank: int, known: dict[str, float], test: TestRows
-) -> dict[str, float]:
+def log_final(step: Step, model: Pipeline, label: str, rank: int, known: dict[str, float], test: TestRows) -> None:
     """Score, draw and log the final model of a step.
 
     Parameters
@@ -59,12 +57,17 @@ def log_final(
     """
     contract, table, run = step.contract, step.table, step.run
     train_scores = score_model(contract, model, table.rows, table.labels)
-    found = known | prefixed("train", train_scores) | prefixed("test", score_model(contract, model, test.rows, test.labels))
+    found = (
+        known | prefixed("train", train_scores) | prefixed("test", score_model(contract, model, test.rows, test.labels))
+    )
     design = model[:-1].transform(table.rows)
     if contract.task == "regression":
         found["train_r2_adj"] = adjusted_r2(train_scores["r2"], *design.shape)
     found |= dummy_scores(contract, table.labels, table.fold_pairs, test.labels)
-    if hasattr(model.named_steps["model"], "coef_") and getattr(model.named_steps["model"], "kernel", "linear") == "linear":
+    if (
+        hasattr(model.named_steps["model"], "coef_")
+        and getattr(model.named_steps["model"], "kernel", "linear") == "linear"
+    ):
         frame = coefficients(model, contract, design)
         found |= as_metrics(frame)
         run.frame("coefficients.csv", frame)

@@ -1,7 +1,6 @@
 """Models on disk: safe formats, whole signatures, requirements from the lock."""
 
 import json
-import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,8 @@ from sklearn.pipeline import Pipeline
 
 from lifecycle.adapters.sources import pinned
 from lifecycle.adapters.tracking import StepRun
-from lifecycle.contract import NUMERIC, Contract
-from lifecycle.models import COLUMNS
+from lifecycle.contract import Contract
+from lifecycle.models import COLUMNS, COLUMNS_SOURCE
 from lifecycle.table import PreparedTable
 
 if TYPE_CHECKING:
@@ -32,8 +31,9 @@ PREDICTIONS = "example_predictions.json"
 def signature_of(contract: Contract) -> "ModelSignature":
     """Describe a model's raw columns and its output.
 
-    Numeric inputs are of mlflow's AnyType: a ``double`` would refuse integers, a ``long`` missing values. The model's
-    first step casts them.
+    Inputs are of mlflow's AnyType: a ``double`` would refuse integers, a ``long`` missing values, a ``string`` a
+    batch in which every cell of the column is missing. The model's first step casts them by name, and the contract
+    says what each column is.
 
     Parameters
     ----------
@@ -44,8 +44,7 @@ def signature_of(contract: Contract) -> "ModelSignature":
     from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import AnyType
 
-    numeric = set(contract.of_role(NUMERIC))
-    inputs = [ColSpec(AnyType() if name in numeric else DataType.string, name) for name in contract.features]
+    inputs = [ColSpec(AnyType(), name) for name in contract.features]
     label = contract.classes[0] if contract.classes else 0.0
     kinds = {bool: DataType.boolean, int: DataType.long, str: DataType.string, float: DataType.double}
     return ModelSignature(Schema(inputs), Schema([ColSpec(kinds[type(label)])]))
@@ -85,7 +84,7 @@ def log_pipeline(
     target = run_id or run.run_id
     with tempfile.TemporaryDirectory() as folder:
         code = Path(folder) / f"{COLUMNS.__name__}.py"
-        shutil.copyfile(str(COLUMNS.__file__), code)
+        code.write_text(COLUMNS_SOURCE, encoding="utf-8", newline="\n")
         with _inside(run_id):
             try:
                 mlflow.sklearn.log_model(
@@ -105,8 +104,13 @@ def log_pipeline(
 
 
 def metadata_of(contract: Contract, table_key: str) -> dict[str, Any]:
-    """What a model says of its own making."""
-    return {"lifecycle.table": table_key, "target": contract.target, "task": contract.task, "query": contract.query}
+    """Return what a model says of its own making."""
+    return {
+        "lifecycle.table": table_key,
+        "target": contract.target,
+        "task": contract.task,
+        "query": contract.query,
+    }
 
 
 def predictions_text(predicted: Any) -> str:

@@ -1,6 +1,5 @@
 """The step of statsmodels: the fit under autologging, its inference as artifacts, its pickled model."""
 
-
 import mlflow
 import numpy as np
 from mlflow.models import ModelSignature
@@ -11,7 +10,7 @@ from lifecycle.adapters.finals import say
 from lifecycle.adapters.flavors import EXAMPLE_ROWS, MODEL, PREDICTIONS, metadata_of, predictions_text
 from lifecycle.adapters.sources import pinned
 from lifecycle.adapters.steps import Step
-from lifecycle.coefficients import metric_name
+from lifecycle.coefficients import CONST, as_metrics
 from lifecycle.metrics import adjusted_r2, dummy_scores, prefixed, score_all
 
 PACKAGES = ["mlflow", "statsmodels", "numpy", "pandas", "scipy"]
@@ -44,20 +43,16 @@ def log_least_squares(step: Step) -> None:
     found["train_r2_adj"] = adjusted_r2(train["r2"], len(design), design.shape[1] - 1)
     found |= dummy_scores(contract, table.labels, table.fold_pairs, test.labels)
     found |= least_squares.diagnostics(results, design)
-    table_of = least_squares.intervals(results)
-    deviations = design.std(ddof=0).to_numpy()
-    for row, deviation in zip(table_of.itertuples(), deviations, strict=True):
-        found[f"coef/{metric_name(row.column)}"] = row.coef
-        if row.column != least_squares.CONST:
-            found[f"std_coef/{metric_name(row.column)}"] = row.coef * deviation
+    inference = least_squares.intervals(results, design)
+    found |= as_metrics(inference.assign(**{"class": None}))
     run.log(metrics=found, tags={"pickle": "true", "lifecycle.model": LABEL, "lifecycle.rank": "0"})
     run.text("summary.txt", str(results.summary()))
-    run.frame("coefficients.csv", table_of)
-    slopes = table_of[table_of["column"] != least_squares.CONST]
-    frame = figures.coefficient_frame(slopes["column"], slopes["coef"], slopes["lower"], slopes["upper"])
-    run.figure(
-        "figures/coefficients.png", figures.draw_coefficients(frame, f"Least squares for {contract.target}")
+    run.frame("coefficients.csv", inference)
+    slopes = inference[inference["column"] != CONST]
+    frame = figures.coefficient_frame(
+        slopes["column"].astype(str).tolist(), slopes["coef"], slopes["lower"], slopes["upper"]
     )
+    run.figure("figures/coefficients.png", figures.draw_coefficients(frame, f"Least squares for {contract.target}"))
     shown = figures.predicted_frame(test.labels.to_numpy(), predicted)
     title = f"{LABEL[0].upper()}{LABEL[1:]}, {len(test.labels)} test rows"
     run.figure("figures/predicted.png", figures.draw_predicted(shown, title, contract.target))
@@ -69,7 +64,8 @@ def log_least_squares(step: Step) -> None:
         results,
         name=MODEL,
         signature=ModelSignature(
-            Schema([ColSpec(DataType.double, name) for name in design.columns]), Schema([ColSpec(DataType.double)])
+            Schema([ColSpec(DataType.double, name) for name in design.columns]),
+            Schema([ColSpec(DataType.double)]),
         ),
         input_example=example,
         pip_requirements=pinned(PACKAGES),

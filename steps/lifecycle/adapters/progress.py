@@ -40,7 +40,7 @@ class Progress:
         self._done += 1
         if record.status != FINISHED:
             self.failed += 1
-        elif not self.metric.better(self.best, record.score) and not self.best == record.score:
+        elif not self.metric.better(self.best, record.score) and self.best != record.score:
             self.best = record.score
         note = f"best {self.selected} {self.best:.4g}" + (f", {self.failed} failed" if self.failed else "")
         self._bar.set_postfix_str(note, refresh=False)
@@ -48,7 +48,10 @@ class Progress:
         now = time.monotonic()
         if self._bar.disable and (now - self._told > SECONDS_BETWEEN_LINES or self._done == self._total):
             left = (now - self._began) / self._done * (self._total - self._done)
-            print(f"{self.title}: {self._done} of {self._total} trials, {note}, {left:.0f} s left", file=sys.stderr)
+            print(
+                f"{self.title}: {self._done} of {self._total} trials, {note}, {left:.0f} s left",
+                file=sys.stderr,
+            )
             self._told = now
 
     def close(self) -> None:

@@ -24,8 +24,16 @@ def tell(run: StepRun, tables: list[TableOutcome], seconds: float) -> None:
     run.frame("scoreboard.csv", frame)
     run.figure("scoreboard.png", figures.draw_scoreboard(frame))
     everything = [outcome for table in tables for outcome in table.steps]
-    fitting = sum(o.metrics.get("trials_fit_seconds", o.metrics.get("fit_seconds", 0)) for o in everything if not o.reused)
-    run.log(metrics={"seconds": seconds, "fit_seconds": fitting, "steps_reused": sum(o.reused for o in everything)})
+    fitting = sum(
+        o.metrics.get("trials_fit_seconds", o.metrics.get("fit_seconds", 0)) for o in everything if not o.reused
+    )
+    run.log(
+        metrics={
+            "seconds": seconds,
+            "fit_seconds": fitting,
+            "steps_reused": sum(o.reused for o in everything),
+        }
+    )
     text = "\n\n".join(_text(table) for table in tables)
     run.text("summary.txt", text)
     print(f"\n{text}\n\n{seconds:.0f} s, of which {fitting:.0f} s fitting models (all workers together).")

@@ -137,7 +137,12 @@ def _engine(settings: SearchSettings, objective: Objective) -> Any:
 
 
 def _finish(
-    step: Step, metric: Metric, objective: Objective, records: list[TrialRecord], best: TrialRecord, test: TestRows
+    step: Step,
+    metric: Metric,
+    objective: Objective,
+    records: list[TrialRecord],
+    best: TrialRecord,
+    test: TestRows,
 ) -> None:
     failed = sum(record.status == FAILED for record in records)
     step.run.log(
@@ -160,7 +165,12 @@ def _finish(
 def _draw(step: Step, records: list[TrialRecord], metric: Metric, test: TestRows | None) -> None:
     """Draw the search beside the dummy, scored on the rows that the search selected on."""
     rows = [
-        {"trial": record.number, "model": record.values["model"], "score": record.score, "status": record.status}
+        {
+            "trial": record.number,
+            "model": record.values["model"],
+            "score": record.score,
+            "status": record.status,
+        }
         for record in records
     ]
     frame = figures.search_frame(pd.DataFrame(rows), greater_is_better=metric.greater_is_better)

@@ -82,14 +82,13 @@ def locate(option: str, asked: str) -> Source:
         looks_like_name = not path.suffix and len(path.parts) == 1
         if looks_like_name:
             raise UserError(
-                f"{option}: {asked!r} is neither a sample ({listed(samples)}) nor a file; "
-                "name a sample or give a path."
+                f"{option}: {asked!r} is neither a sample ({listed(samples)}) nor a file; name a sample or give a path."
             )
         if path.is_absolute():
             raise UserError(f"{option}: there is no file {str(path)!r}; give the path of a CSV or Parquet file.")
         raise UserError(
             f"{option}: there is no file {asked!r} in {str(Path.cwd())!r}, where the project runs; "
-            f"give the absolute path, such as -P {option}=\"$PWD/{asked.removeprefix('./')}\"."
+            f'give the absolute path, such as -P {option}="$PWD/{asked.removeprefix("./")}".'
         )
     if path.is_dir():
         raise UserError(f"{option}: {asked!r} is a folder; give the path of a CSV or Parquet file in it.")
@@ -245,7 +244,8 @@ def read_table(source: Source, query: str) -> Any:
             if not query:
                 raise UserError(f"{source.option}: {source.asked!r} cannot be read: {_first_line(error)}") from error
             raise UserError(
-                f"query: it fails with {_first_line(error)!r}; the table `data` has the columns {listed(table.columns)}."
+                f"query: it fails with {_first_line(error)!r}; "
+                f"the table `data` has the columns {listed(table.columns)}."
             ) from error
     if query and not len(frame):
         raise UserError("query: it returns no rows; give a query that keeps some.")
