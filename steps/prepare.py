@@ -1,7 +1,5 @@
 """Entry point `prepare`: raw table -> contract, split, folds, train and test rows, profile."""
 
-from pathlib import Path
-
 from lifecycle.adapters import cli, sources, steps, tracking
 from lifecycle.errors import listed
 from lifecycle.table import prepare, profile
@@ -18,7 +16,7 @@ def main(options: cli.Options) -> None:
     raw = sources.read_table(identity.sources[0], settings.query)
     raw_test = sources.read_table(identity.sources[1], settings.query) if settings.test_data else None
     train, test, contract = prepare(raw, settings, raw_test)
-    name = settings.data if settings.data in sources.catalog() else Path(settings.data).stem
+    name = sources.short_name(settings.data)
     tracking.log_dataset(run, raw, identity.sources[0].path, name, settings.target, identity.data_digest)
     run.settings(steps.settings_of("prepare", identity, contract, {}, run.run_id))
     run.frame("prepared/train.parquet", train)

@@ -150,7 +150,7 @@ MODELS: dict[str, dict[str, Model]] = {
             1,
         ),
         "linear_svr": Model(
-            "linear support vector regression",
+            "linear SVR",
             _linear_svr,
             lambda contract: {"C": LogNormal(0, 1), "epsilon": LogUniform(1e-3, 0.3)},
             2,

@@ -11,6 +11,8 @@ from lifecycle.errors import InnerStepError, UserError
 
 USER_MISTAKE, OUR_FAULT, INTERRUPTED = 2, 1, 130
 INNER = "LIFECYCLE_INNER_STEP"
+# Read once: a step that starts others sets the variable for them, and stays what it was.
+_IS_INNER = INNER in os.environ
 
 Options = dict[str, Any]
 Decorator = Callable[[Any], Any]
@@ -137,7 +139,7 @@ def _ended(script: click.Command) -> int:
         _close_run("", "FAILED")
         raise
     _close_run(sentence, "FAILED")
-    if INNER not in os.environ:
+    if not _IS_INNER:
         # A step that another one started leaves the word to it, so that the sentence is read once.
         print(f"Error: {sentence}", file=sys.stderr)
     return USER_MISTAKE

@@ -9,7 +9,7 @@ from typing import Any
 
 from lifecycle.adapters import tracking
 from lifecycle.adapters.cli import INNER
-from lifecycle.adapters.sources import ROOT
+from lifecycle.adapters.sources import ROOT, handed_on
 from lifecycle.errors import InnerStepError, UserError
 
 
@@ -51,7 +51,7 @@ def run_step(parent: tracking.StepRun, entry_point: str, options: Mapping[str, A
     logging.getLogger("mlflow.projects").setLevel(logging.WARNING)
     os.environ[INNER] = "1"
     _put_this_python_first()
-    parameters = typed(options)
+    parameters = typed(handed_on(options))
     run_id = parent.child(entry_point, {"mlflow.project.entryPoint": entry_point, "mlflow.project.backend": "local"})
     tracking.log_params(run_id, parameters)
     try:

@@ -4,6 +4,7 @@ import math
 
 from lifecycle import figures
 from lifecycle.adapters.chain import Outcome, TableOutcome
+from lifecycle.adapters.sources import short_name
 from lifecycle.adapters.tracking import StepRun
 
 
@@ -58,10 +59,10 @@ def _rows(table: TableOutcome) -> list[dict[str, object]]:
         source = outcome.tags.get("lifecycle.reused", outcome.run_id)
         rows.append(
             {
-                "table": table.table,
+                "table": short_name(table.table),
                 "step": outcome.step,
                 "model": outcome.tags.get("lifecycle.model", ""),
-                "metric": name,
+                "metric": table.metric.label,
                 "greater_is_better": table.metric.greater_is_better,
                 "cv": outcome.metrics.get(f"cv_{name}", math.nan),
                 "cv_std": outcome.metrics.get(f"cv_{name}_std", math.nan),
@@ -77,7 +78,7 @@ def _text(table: TableOutcome) -> str:
     """Write the steps of a table as lines of text."""
     name = table.metric.name
     direction = "larger" if table.metric.greater_is_better else "smaller"
-    header = ("step", "seconds", f"cv_{name}", f"test_{name}", "dummy", "model")
+    header = ("step", "seconds", f"cv_{name}", f"test_{name}", "dummy_test", "model")
     lines = [header, *(_line(outcome, name) for outcome in table.steps)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     shown = [
@@ -88,7 +89,8 @@ def _text(table: TableOutcome) -> str:
         for line in lines
     ]
     contract = table.contract
-    about = f"{table.table}: {contract.task} of {contract.target!r}, {table.metric.label}, {direction} is better"
+    metric = f"{table.metric.label}, {direction} is better"
+    about = f"{short_name(table.table)}: {contract.task} of {contract.target!r}, {metric}"
     verdict = table.steps[-1].tags.get("lifecycle.verdict", "")
     return "\n".join([about, *shown, f"registered models:/{_registered(table)} @champion: {verdict}"])
 
@@ -99,4 +101,5 @@ def _line(outcome: Outcome, name: str) -> tuple[str, ...]:
 
     seconds = "reused" if outcome.reused else f"{outcome.seconds:.1f}"
     scores = (score(f"cv_{name}"), score(f"test_{name}"), score(f"dummy_test_{name}"))
-    return (outcome.step, seconds, *scores, outcome.tags.get("lifecycle.model", ""))
+    what = outcome.tags.get("lifecycle.model", outcome.tags.get("lifecycle.registered", ""))
+    return (outcome.step, seconds, *scores, what)

@@ -1,5 +1,6 @@
 """A search as a step: its settings, its trials as child runs, its winner refitted and scored once."""
 
+import time
 from dataclasses import asdict
 from typing import Any
 
@@ -10,6 +11,7 @@ from lifecycle.adapters import finals, local
 from lifecycle.adapters.cli import Options
 from lifecycle.adapters.flavors import log_pipeline
 from lifecycle.adapters.progress import Progress
+from lifecycle.adapters.sources import short_name
 from lifecycle.adapters.steps import Step
 from lifecycle.contract import Contract
 from lifecycle.errors import UserError
@@ -108,7 +110,7 @@ def _trials(step: Step, settings: SearchSettings, metric: Metric, objective: Obj
     """Run the search; every trial is a child run from the moment it is handed to the engine."""
     selected = f"{'test' if settings.select_on == 'test' else 'cv'}_{metric.name}"
     suggester = Suggester(space_for(settings.models, step.contract), settings.algo, metric, settings.seed)
-    progress = Progress(f"{step.name} {step.options['data']}", settings.max_evals, metric, selected)
+    progress = Progress(f"{step.name} {short_name(step.options['data'])}", settings.max_evals, metric, selected)
     children: dict[int, str] = {}
 
     def started(number: int, values: Values) -> None:
@@ -122,8 +124,10 @@ def _trials(step: Step, settings: SearchSettings, metric: Metric, objective: Obj
         step.run.end_trial(child, record)
         progress.trial(record)
 
+    began = time.perf_counter()
     with _engine(settings, objective) as engine:
         records = run_search(settings, suggester, engine, started, ended)
+    step.run.log(metrics={"search_seconds": time.perf_counter() - began})
     progress.close()
     return records
 
@@ -177,6 +181,6 @@ def _draw(step: Step, records: list[TrialRecord], metric: Metric, test: TestRows
     table = step.table
     dummies = dummy_scores(step.contract, table.labels, table.fold_pairs, test.labels if test else None)
     dummy = dummies.get(f"dummy_{'test' if test else 'cv'}_{metric.name}")
-    title = f"{step.name} {step.options['data']}: {len(records)} trials"
+    title = f"{step.name} of {short_name(step.options['data'])}"
     step.run.figure("figures/search.png", figures.draw_search(frame, title, metric.label, dummy))
     step.run.frame("trials.csv", frame)

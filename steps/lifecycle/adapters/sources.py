@@ -2,7 +2,7 @@
 
 import csv
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,21 @@ def locate(option: str, asked: str) -> Source:
             f"give a file that ends in one of {listed(KINDS)}."
         )
     return Source(option, asked, path)
+
+
+def handed_on(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options for a step that runs in the project's folder: paths relative to this one become absolute."""
+    paths = {
+        name: str(Path(options[name]).absolute())
+        for name in ("data", "test_data")
+        if options.get(name) and options[name] not in catalog() and Path(options[name]).exists()
+    }
+    return {**options, **paths}
+
+
+def short_name(data: str) -> str:
+    """Name a table for people: the sample's name, else the file's."""
+    return data if data in catalog() else Path(urlparse(data).path if "://" in data else data).name
 
 
 def settings_for(options: dict[str, Any]) -> TableSettings:

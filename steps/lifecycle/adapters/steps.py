@@ -250,19 +250,31 @@ def opened(name: str, options: Options) -> Iterator[Step]:
         For a mistake in the options or the table, or a table of a task that the step is not for.
     """
     identity = identify(options)
+    check_task(name, identity.settings, identity.settings.task)
     tracking.connect()
     run = tracking.start(name)
     run.log(tags=identity_tags(name, identity))
     prepared_run_id = prepared_table(identity, run, options)
     contract = read_contract(prepared_run_id)
-    if TASK_OF.get(name, contract.task) != contract.task:
-        raise UserError(
-            f"{name}: it is for {TASK_OF[name]}, and {contract.target!r} of {options['data']!r} makes a table of "
-            f"{contract.task}; run -e {INSTEAD[name]} instead."
-        )
+    check_task(name, identity.settings, contract.task)
     tracking.copy_inputs(run, prepared_run_id)
     yield Step(name, options, identity, run, prepared_run_id, contract)
     run.end("FINISHED")
+
+
+def check_task(name: str, settings: TableSettings, task: str) -> None:
+    """Refuse a step that is not for a table's task, naming the one that is; ``auto`` is not known yet.
+
+    Raises
+    ------
+    UserError
+        Where the tasks differ.
+    """
+    if task not in ("auto", TASK_OF.get(name, task)):
+        raise UserError(
+            f"{name}: it is for {TASK_OF[name]}, and {settings.target!r} of {settings.data!r} makes a table of "
+            f"{task}; run -e {INSTEAD[name]} instead."
+        )
 
 
 def identity_tags(name: str, identity: Identity) -> dict[str, str]:
