@@ -1,10 +1,25 @@
 """Fixtures that all tests share."""
 
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+# What tools leave in a working folder, and what belongs to no fact about the project.
+CACHES = {".git", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", "__pycache__"}
+LONGEST = 300
 
 
 @pytest.fixture(scope="session")
@@ -18,4 +33,242 @@ def originals() -> Path:
     folder = ROOT.parent / "shared" / "data"
     if not folder.is_dir():
         pytest.skip(f"the original tables are not at {folder}; data/README.md says where they are found")
+    return folder
+
+
+@dataclass(frozen=True)
+class Done:
+    """A process that has ended."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+    @property
+    def errors(self) -> list[str]:
+        """The lines by which a script tells a mistake."""
+        return [line for line in self.err.splitlines() if line.startswith("Error: ")]
+
+    def well(self) -> "Done":
+        """Return itself if it ended well; else fail with all that it wrote."""
+        assert self.code == 0, f"exit code {self.code}\n{self.out}\n{self.err}"
+        return self
+
+
+class Store:
+    """A tracking store of its own, made where a user stands: mlflow.db and mlruns in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.uri = f"sqlite:///{folder}/mlflow.db"
+
+    def environment(self, **variables: str) -> dict[str, str]:
+        """Return this process's environment without what would name another store, run or Python."""
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("MLFLOW_", "DATABRICKS_", "LIFECYCLE_", "PYTHON", "GIT_"))
+        }
+        kept["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")])
+        return kept | variables
+
+    def run(self, *command: str | Path, timeout: float = LONGEST, **variables: str) -> Done:
+        """Run a command in the store's folder, and wait for it."""
+        began = time.monotonic()
+        ended = subprocess.run(
+            [str(part) for part in command],
+            cwd=self.folder,
+            env=self.environment(**variables),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        return Done(ended.returncode, ended.stdout, ended.stderr, time.monotonic() - began)
+
+    def script(self, step: str, *options: str | Path, of: Path = ROOT, **variables: str) -> Done:
+        """Run an entry point by hand, as `python steps/<step>.py`."""
+        return self.run(sys.executable, of / "steps" / f"{step}.py", *options, **variables)
+
+    def mlflow_run(self, uri: str | Path, *arguments: str, **variables: str) -> Done:
+        """Run the real `mlflow run` command in the environment that the tests run in."""
+        mlflow = Path(sys.executable).parent / "mlflow"
+        return self.run(mlflow, "run", uri, "--env-manager", "local", *arguments, **variables)
+
+    @cached_property
+    def client(self) -> Any:
+        from mlflow import MlflowClient
+
+        return MlflowClient(self.uri)
+
+    def runs(self) -> list[Any]:
+        """Return every run of every experiment, the oldest first."""
+        experiments = [experiment.experiment_id for experiment in self.client.search_experiments()]
+        found, page = [], None
+        while page != "":
+            some = self.client.search_runs(experiments, max_results=1000, page_token=page)
+            found += some
+            page = some.token or ""
+        return sorted(found, key=lambda run: run.info.start_time)
+
+    def children(self, run_id: str) -> list[Any]:
+        """Return the runs that name a run as their parent, the oldest first."""
+        return [run for run in self.runs() if run.data.tags.get("mlflow.parentRunId") == run_id]
+
+    def steps(self, name: str) -> list[Any]:
+        """Return the runs of an entry point, the oldest first."""
+        return [run for run in self.runs() if run.data.tags.get("lifecycle.step") == name]
+
+    def artifacts(self, run: Any) -> Path:
+        """Return the folder of a run's artifacts."""
+        return local_path(run.info.artifact_uri)
+
+    def models(self, run_id: str) -> list[Any]:
+        """Return the models that a run logged."""
+        experiment = self.client.get_run(run_id).info.experiment_id
+        return [
+            model for model in self.client.search_logged_models([experiment]) if model.source_run_id == run_id
+        ]
+
+    def versions(self, name: str) -> dict[str, Any]:
+        """Return a registered model's versions by number."""
+        return {str(version.version): version for version in self.client.search_model_versions(f"name = '{name}'")}
+
+
+def local_path(uri: str) -> Path:
+    """Return where a `file:` URI or a plain path points."""
+    return Path(unquote(urlparse(uri).path) if uri.startswith("file:") else uri)
+
+
+@pytest.fixture(scope="session")
+def new_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Store]:
+    """Give stores, each in a folder of its own."""
+    return lambda: Store(tmp_path_factory.mktemp("user"))
+
+
+def files_of(folder: Path) -> set[str]:
+    """Return what lies in a folder, without the caches of tools."""
+    found: set[str] = set()
+    for name, folders, files in os.walk(folder):
+        folders[:] = [one for one in folders if one not in CACHES]
+        found |= {str(Path(name, one).relative_to(folder)) for one in files}
+    return found
+
+
+def in_git(folder: Path, *arguments: str) -> str:
+    """Return what a git command says about a folder."""
+    return subprocess.run(
+        ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=LONGEST
+    ).stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def git() -> Callable[..., str]:
+    return in_git
+
+
+@dataclass(frozen=True)
+class Whole:
+    """One whole run, and what the project's folder and git said before and after it."""
+
+    store: Store
+    done: Done
+    files: tuple[set[str], set[str]]
+    status: tuple[str, str]
+    commit: str
+
+    @cached_property
+    def runs(self) -> list[Any]:
+        """The runs of this whole run alone: others may have been added to the store since."""
+        every = self.store.runs()
+        [root] = [run for run in every if run.info.run_id == self.root_id]
+        steps = [run for run in every if run.data.tags.get("mlflow.parentRunId") == self.root_id]
+        ids = {run.info.run_id for run in steps}
+        return [root, *steps, *(run for run in every if run.data.tags.get("mlflow.parentRunId") in ids)]
+
+    @cached_property
+    def root_id(self) -> str:
+        return str(min(self.store.runs(), key=lambda run: run.info.start_time).info.run_id)
+
+    def step(self, table: str, name: str) -> Any:
+        """Return the run of one step of one table."""
+        found = [
+            run
+            for run in self.runs
+            if run.data.tags.get("lifecycle.step") == name and run.data.params.get("data") == table
+        ]
+        assert len(found) == 1, f"{name} of {table} ran {len(found)} times"
+        return found[0]
+
+
+@pytest.fixture(scope="session")
+def whole(project: Path, new_store: Callable[[], Store]) -> Whole:
+    """One run of `main` with no parameter by the real `mlflow run`, from a folder that is not the project's."""
+    versioned = (project / ".git").exists()
+
+    def status() -> str:
+        return in_git(project, "status", "--porcelain") if versioned else ""
+
+    store = new_store()
+    files, said = files_of(project), status()
+    done = store.mlflow_run(project)
+    commit = in_git(project, "rev-parse", "HEAD") if versioned else ""
+    return Whole(store, done.well(), (files, files_of(project)), (said, status()), commit)
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Give ports on loopback that nobody listens at."""
+
+    def free() -> int:
+        with socket.socket() as one:
+            one.bind(("127.0.0.1", 0))
+            return int(one.getsockname()[1])
+
+    return free
+
+
+@pytest.fixture(scope="session")
+def serving() -> Callable[..., Any]:
+    """Give a context in which a server runs; it and whatever it started is ended by its process group."""
+
+    @contextmanager
+    def served(command: list[str], port: int, seconds: float = 60, **options: Any) -> Iterator[None]:
+        server = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True, **options
+        )
+        try:
+            until = time.monotonic() + seconds
+            while True:
+                assert server.poll() is None, f"{command} ended with {server.returncode}"
+                assert time.monotonic() < until, f"{command} does not answer at {port} after {seconds} s"
+                with socket.socket() as one:
+                    one.settimeout(1)
+                    if one.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                time.sleep(0.1)
+            yield
+        finally:
+            # The group lives as long as one of its processes does, so its number cannot be another's.
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(timeout=30)
+
+    return served
+
+
+@pytest.fixture(scope="session")
+def scratch(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project as it stands, committed or not, in a git repository of its own."""
+    folder = tmp_path_factory.mktemp("scratch") / "lifecycle"
+    folder.mkdir()
+    for name in sorted(files_of(project)):
+        if name.startswith(("mlruns/", "mlartifacts/")) or name == "mlflow.db":
+            continue
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((project / name).read_bytes())
+    in_git(folder, "init", "-q", "-b", "main")
+    in_git(folder, "add", "-A")
+    in_git(folder, "-c", "user.name=test", "-c", "user.email=test@example.org", "commit", "-q", "-m", "As it stands")
     return folder

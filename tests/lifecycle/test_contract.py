@@ -1,0 +1,425 @@
+"""What a table is found to be: the roles of its columns, its task, its labels, and what is refused."""
+
+import json
+from collections.abc import Callable
+from datetime import date, time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from pandas.testing import assert_series_equal
+
+from lifecycle.contract import (
+    Column,
+    Contract,
+    check_header,
+    describe,
+    find_positive,
+    find_task,
+    labels_of,
+)
+from lifecycle.settings import Ordinal, TableSettings, parse_ordinal
+
+NAN = np.nan
+
+
+# ------------------------------------------------------------------------------------------ roles
+
+
+def found(values: Any, order: Ordinal | None = None, dtype: Any = None) -> Column:
+    """Describe a column named ``c``."""
+    return describe(pd.Series(values, name="c", dtype=dtype), order)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "low", "high", "missing"),
+    [
+        ([3, 1, 2], "int64", 1.0, 3.0, False),
+        ([0.5, NAN, -2.0], "float64", -2.0, 0.5, True),
+        ([3, None, 2], "Int64", 2.0, 3.0, True),
+        ([1.5, NAN, NAN], "float64", 1.5, 1.5, True),
+        (range(200), "int64", 0.0, 199.0, False),
+    ],
+)
+def test_numbers_are_numeric_with_their_range(values: Any, dtype: str, low: float, high: float, missing: bool):
+    assert found(values, dtype=dtype) == Column("c", "numeric", dtype, low=low, high=high, missing=missing)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "levels", "missing"),
+    [
+        (["b", "a", "b"], "object", ("a", "b"), False),
+        (["b", None, "b"], "object", ("b",), True),
+        ([True, False], "bool", ("False", "True"), False),
+        ([True, None, False], "boolean", ("False", "True"), True),
+        ([10, 9, 10], "category", ("10", "9"), False),
+        (["b", "a"], "string", ("a", "b"), False),
+    ],
+)
+def test_texts_booleans_and_categories_are_categorical_with_sorted_levels(
+    values: list, dtype: str, levels: tuple, missing: bool
+):
+    assert found(values, dtype=dtype) == Column("c", "categorical", dtype, levels=levels, missing=missing)
+
+
+@pytest.mark.parametrize(
+    ("values", "missing"),
+    [([7, 7], False), (["x", "x"], False), ([None, None], True), ([NAN, NAN], True), ([True], False)],
+)
+def test_a_column_that_says_nothing_is_constant(values: list, missing: bool):
+    column = found(values)
+    assert (column.role, column.missing) == ("constant", missing)
+
+
+@pytest.mark.parametrize(
+    ("distinct", "rows", "role"),
+    [(51, 101, "id"), (51, 102, "categorical"), (50, 50, "categorical"), (200, 200, "id"), (60, 600, "categorical")],
+)
+def test_text_is_an_id_if_more_than_half_and_more_than_fifty_cells_are_distinct(distinct: int, rows: int, role: str):
+    assert found([f"name {i % distinct}" for i in range(rows)]).role == role
+
+
+@pytest.mark.parametrize(
+    ("values", "role"),
+    [
+        (pd.to_datetime(["2021-01-31", None]), "datetime"),
+        (pd.to_datetime(["2021-01-31", "2021-02-01"]).tz_localize("Europe/Vienna"), "datetime"),
+        (pd.to_timedelta(["1 day", "2 days"]), "datetime"),
+        ([None, date(2021, 1, 31)], "datetime"),
+        ([time(12, 30), time(12, 31)], "datetime"),
+        ([None, [1, 2]], "nested"),
+        ([{"a": 1}, {"a": 2}], "nested"),
+        ([np.array([1, 2]), np.array([1])], "nested"),
+        ([(1, 2), (1, 3)], "nested"),
+    ],
+)
+def test_times_and_nested_values_are_told(values: Any, role: str):
+    assert found(values).role == role
+
+
+def test_bytes_as_duckdb_hands_them_out_are_described():
+    """A BLOB column of a Parquet file comes as bytearrays."""
+    assert found([bytearray(b"a"), bytearray(b"b")]).role in ("nested", "id", "categorical")
+
+
+SIZES = Ordinal("c", ("S", "M", "L"))
+GRADES = Ordinal("c", ("1", "2", "3"))
+
+
+def test_an_order_is_kept_with_levels_that_do_not_occur():
+    assert found(["L", None, "S"], SIZES) == Column("c", "ordinal", "object", levels=("S", "M", "L"), missing=True)
+    assert found(["M", "M"], SIZES).role == "ordinal"
+
+
+@pytest.mark.parametrize("values", [[1, 3], [1.0, NAN], ["1", "2"], pd.array([1, None], dtype="Int64")])
+def test_an_order_of_numbers_holds_whatever_type_they_are_read_in(values: Any):
+    assert found(values, GRADES).levels == ("1", "2", "3")
+
+
+@pytest.mark.parametrize(
+    ("values", "order", "what"),
+    [
+        (["S", "XL"], SIZES, "holds 'XL', not in its order S<M<L"),
+        ([1, 4], GRADES, "holds '4', not in its order 1<2<3"),
+        (["1", "?"], GRADES, "holds '?', text in a numeric order 1<2<3"),
+        ([1.0, 2.5], GRADES, "holds '2.5', not in its order 1<2<3"),
+    ],
+)
+def test_a_level_outside_its_order_is_refused(values: list, order: Ordinal, what: str, refused: Callable):
+    with refused(
+        f"ordinal: the column 'c' {what}; add the level to the order, lowest first, or mend the cell by query."
+    ):
+        found(values, order)
+
+
+# ------------------------------------------------------------------------------------------- task
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "task"),
+    [
+        (["a", "b"], object, "classification"),
+        ([True, False], bool, "classification"),
+        ([True, False], "boolean", "classification"),
+        (["a", "b"], "category", "classification"),
+        (range(10), "int64", "classification"),
+        (range(11), "int64", "regression"),
+        ([1.0, 2.0], "float64", "classification"),
+        ([1.0, 2.5], "float64", "regression"),
+        ([1, 2], "Int64", "classification"),
+        (range(0, 1100, 100), "Int64", "regression"),
+    ],
+)
+def test_few_whole_numbers_and_whatever_is_no_number_make_classes(values: Any, dtype: Any, task: str):
+    assert find_task(pd.Series(values, dtype=dtype), "auto") == task
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_the_task_asked_for_is_taken(task: str):
+    assert find_task(pd.Series([0.5, 1.5]), task) == task
+    assert find_task(pd.Series(["a", "b"]), task) == task
+
+
+# ----------------------------------------------------------------------------------------- labels
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "expected"),
+    [
+        (["Yes", "No"], object, pd.Series(["Yes", "No"], dtype=object)),
+        (["Yes", "No"], "category", pd.Series(["Yes", "No"], dtype=object)),
+        (["Yes", "No"], "string", pd.Series(["Yes", "No"], dtype=object)),
+        ([True, False], bool, pd.Series([True, False])),
+        ([True, False], "boolean", pd.Series([True, False])),
+        ([1.0, 0.0], "float64", pd.Series([1, 0])),
+        ([1, 0], "Int64", pd.Series([1, 0])),
+        ([1, 0], "int8", pd.Series([1, 0])),
+    ],
+)
+def test_classes_keep_the_targets_own_labels(values: list, dtype: Any, expected: pd.Series):
+    assert_series_equal(labels_of(pd.Series(values, dtype=dtype), "classification", "y"), expected)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "float32", "Int64", "float64"])
+def test_a_quantity_becomes_float64(dtype: str):
+    assert_series_equal(labels_of(pd.Series([3, 1], dtype=dtype), "regression", "y"), pd.Series([3.0, 1.0]))
+
+
+def test_a_hundred_classes_are_enough(refused: Callable):
+    assert labels_of(pd.Series([f"c{i}" for i in range(100)]), "classification", "y").nunique() == 100
+    with refused(
+        "target: 'y' has 101 distinct values, too many for classes (at most 100); "
+        "set task=regression if it is a quantity, or choose another target."
+    ):
+        labels_of(pd.Series(range(101)), "classification", "y")
+
+
+@pytest.mark.parametrize(
+    ("values", "task", "sentence"),
+    [
+        ([], "regression", "target: every cell of 'y' is missing; choose a column that holds values."),
+        (["a"] * 2, "classification", "target: 'y' is constant, every row has 'a'; choose a column that varies."),
+        ([7, 7], "classification", "target: 'y' is constant, every row has 7; choose a column that varies."),
+        ([0.5] * 2, "regression", "target: 'y' is constant, every row has 0.5; choose a column that varies."),
+        ([True] * 2, "classification", "target: 'y' is constant, every row has True; choose a column that varies."),
+        (
+            ["a", "b"],
+            "regression",
+            "task: regression needs numbers, but 'y' holds 'a'; set task=classification or choose a numeric target.",
+        ),
+        (
+            [True, False],
+            "regression",
+            "task: regression needs numbers, but 'y' holds True; set task=classification or choose a numeric target.",
+        ),
+        (
+            [1.0, 2.5],
+            "classification",
+            "task: classification needs labels, but 'y' holds the fraction 2.5; set task=regression.",
+        ),
+    ],
+)
+def test_a_target_that_does_not_fit_is_refused(values: list, task: str, sentence: str, refused: Callable):
+    """Values are shown as the table has them, not as NumPy writes them."""
+    with refused(sentence):
+        labels_of(pd.Series(values), task, "y")
+
+
+# --------------------------------------------------------------------------------- positive class
+
+
+@pytest.mark.parametrize(
+    ("labels", "positive"),
+    [
+        ([0, 0, 1], 1),
+        ([0, 1, 1, 1], 1),
+        ([1, 2, 2, 2], 1),
+        ([False, True, True], True),
+        (["yes", "yes", "no"], "yes"),
+        (["No", "YES", "YES"], "YES"),
+        (["FALSE", "True", "True"], "True"),
+        (["no", "1", "1"], "1"),
+        (["stays", "leaves", "stays"], "leaves"),
+        (["a", "b", "b"], "a"),
+        (["a", "b"], "b"),
+        ([2, 3], 3),
+        ([0, 1, 2], None),
+        (["yes", "no", "perhaps"], None),
+    ],
+)
+def test_the_positive_class_is_1_true_or_yes_else_the_rarer_else_the_later(labels: list, positive: Any):
+    chosen = find_positive(pd.Series(labels), "")
+    assert chosen == positive
+    assert type(chosen) is type(positive)
+
+
+@pytest.mark.parametrize(
+    ("labels", "asked", "positive"),
+    [
+        ([0, 1], "0", 0),
+        ([False, True], "false", False),
+        (["Yes", "No"], "no", "No"),
+        (["Yes", "No"], "No", "No"),
+    ],
+)
+def test_the_positive_class_may_be_chosen_in_any_case(labels: list, asked: str, positive: Any):
+    chosen = find_positive(pd.Series(labels), asked)
+    assert chosen == positive
+    assert type(chosen) is type(positive)
+
+
+def test_of_labels_that_differ_in_case_alone_the_one_typed_is_meant():
+    labels = pd.Series(["Yes", "yes", "yes"])
+    assert find_positive(labels, "Yes") == "Yes"
+    assert find_positive(labels, "yes") == "yes"
+
+
+def test_a_positive_class_that_cannot_be_is_refused(refused: Callable):
+    with refused("positive: 'maybe' is no class of the target; the classes are no, yes."):
+        find_positive(pd.Series(["yes", "no"]), "maybe")
+    with refused(
+        "positive: 'b' was given, but the target has 3 classes, whose metrics are macro averages; leave positive out."
+    ):
+        find_positive(pd.Series(["a", "b", "c"]), "b")
+
+
+# ----------------------------------------------------------------------------------------- header
+
+NAMES = ["Age", "Income", "Churned"]
+
+
+def asked(**changes: Any) -> TableSettings:
+    """Make settings for a table of the names above."""
+    return TableSettings(**{"data": "t.csv", "target": "Churned", **changes})
+
+
+def test_a_header_that_fits_passes():
+    settings = asked(drop=("Age",), ordinal=parse_ordinal("Income:low<high"), split="group", split_column="Age")
+    check_header(NAMES, settings, rows=1)
+
+
+@pytest.mark.parametrize(
+    ("names", "settings", "sentence"),
+    [
+        (["Age", "Age", "Churned"], asked(), "data: the column 'Age' stands twice in 't.csv'; rename one of them."),
+        (
+            ["Age", "AGE", "Churned"],
+            asked(),
+            "data: the column 'AGE' stands twice in 't.csv' (as 'Age': names that differ in case alone count as "
+            "one); rename one of them.",
+        ),
+        (
+            ["Straße", "STRASSE", "Churned"],
+            asked(),
+            "data: the column 'STRASSE' stands twice in 't.csv' (as 'Straße': names that differ in case alone "
+            "count as one); rename one of them.",
+        ),
+        (
+            ["__fold__", "Churned"],
+            asked(),
+            "data: 't.csv' has a column named '__fold__', which the prepared table keeps for the folds; "
+            "rename it, for example by query.",
+        ),
+        (
+            NAMES,
+            asked(target="Churn"),
+            "target: there is no column 'Churn' in 't.csv'; near it are Churned.",
+        ),
+        (
+            NAMES,
+            asked(target="xyz"),
+            "target: there is no column 'xyz' in 't.csv'; the columns are Age, Income, Churned.",
+        ),
+        (
+            NAMES,
+            asked(target="churned"),
+            "target: there is no column 'churned' in 't.csv'; names are told apart by case, there is 'Churned'.",
+        ),
+        (
+            NAMES,
+            asked(drop=("Age", "Incme")),
+            "drop: there is no column 'Incme' in 't.csv'; near it are Income.",
+        ),
+        (
+            NAMES,
+            asked(drop=("xyz",)),
+            "drop: there is no column 'xyz' in 't.csv'; the columns are Age, Income, Churned.",
+        ),
+        (
+            NAMES,
+            asked(ordinal=parse_ordinal("Incom:1<2")),
+            "ordinal: there is no column 'Incom' in 't.csv'; near it are Income.",
+        ),
+        (
+            NAMES,
+            asked(split="time", split_column="Agee"),
+            "split_column: there is no column 'Agee' in 't.csv'; near it are Age.",
+        ),
+    ],
+)
+def test_a_header_that_cannot_be_worked_with_is_refused(
+    names: list, settings: TableSettings, sentence: str, refused: Callable
+):
+    with refused(sentence):
+        check_header(names, settings, rows=3)
+
+
+def test_many_columns_are_cut_in_the_sentence(refused: Callable):
+    with refused(
+        "target: there is no column 'xyz' in 't.csv'; "
+        "the columns are q0, q1, q2, q3, q4, q5, q6, q7, q8, q9, q10, q11 and 18 more."
+    ):
+        check_header([f"q{i}" for i in range(30)], asked(target="xyz"), rows=3)
+
+
+def test_a_header_without_rows_is_refused(refused: Callable):
+    with refused("data: 't.csv' has a header but no rows; give a table with rows."):
+        check_header(NAMES, asked(), rows=0)
+
+
+# --------------------------------------------------------------------------------------- contract
+
+COLUMNS = (
+    Column("when", "datetime", "datetime64[ns]"),
+    Column("größe", "ordinal", "object", levels=("S", "M"), missing=True),
+    Column("x", "numeric", "float64", low=-0.1, high=1e300),
+    Column("who", "id", "object"),
+    Column("c", "categorical", "object", levels=("a", "b")),
+    Column("z", "numeric", "int64", low=0.0, high=3.0),
+)
+
+
+def test_features_are_what_a_model_reads_in_the_tables_order():
+    contract = Contract("y", "regression", (), None, "random", columns=COLUMNS)
+    assert contract.features == ["größe", "x", "c", "z"]
+    assert contract.of_role("numeric") == ["x", "z"]
+    assert contract.orders == {"größe": ("S", "M")}
+    assert [column.name for column in contract.left_out] == ["when", "who"]
+
+
+@pytest.mark.parametrize(
+    ("classes", "positive"),
+    [((False, True), True), ((0, 1), 1), (("Nein", "Ja, schön"), "Nein"), ((1, 2, 3), None), ((), None)],
+)
+def test_a_contract_survives_json(classes: tuple, positive: Any):
+    contract = Contract(
+        target="Ziel €",
+        task="classification" if classes else "regression",
+        classes=classes,
+        positive=positive,
+        split="time",
+        query="SELECT 'ä\n' AS c",
+        columns=COLUMNS,
+        rows_without_target=3,
+    )
+    again = Contract.from_json(contract.to_json())
+    assert again == contract
+    assert [type(label) for label in again.classes] == [type(label) for label in classes]
+
+
+def test_numpys_scalars_are_written_as_plain_numbers():
+    contract = Contract("y", "classification", (np.int64(0), np.int64(1)), np.int64(1), "random")
+    values = json.loads(contract.to_json())
+    assert values["classes"] == [0, 1]
+    assert values["positive"] == 1
