@@ -127,9 +127,7 @@ class Store:
     def models(self, run_id: str) -> list[Any]:
         """Return the models that a run logged."""
         experiment = self.client.get_run(run_id).info.experiment_id
-        return [
-            model for model in self.client.search_logged_models([experiment]) if model.source_run_id == run_id
-        ]
+        return [model for model in self.client.search_logged_models([experiment]) if model.source_run_id == run_id]
 
     def versions(self, name: str) -> dict[str, Any]:
         """Return a registered model's versions by number."""

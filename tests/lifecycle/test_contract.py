@@ -200,14 +200,24 @@ def test_a_hundred_classes_are_enough(refused: Callable):
     [
         ([], "regression", "target: every cell of 'y' is missing; choose a column that holds values."),
         (["a"] * 2, "classification", "target: 'y' is constant, every row has 'a'; choose a column that varies."),
-        ([7, 7], "classification", "target: 'y' is constant, every row has 7; choose a column that varies."),
-        ([0.5] * 2, "regression", "target: 'y' is constant, every row has 0.5; choose a column that varies."),
-        ([True] * 2, "classification", "target: 'y' is constant, every row has True; choose a column that varies."),
         (
             ["a", "b"],
             "regression",
             "task: regression needs numbers, but 'y' holds 'a'; set task=classification or choose a numeric target.",
         ),
+    ],
+)
+def test_a_target_that_does_not_fit_is_refused(values: list, task: str, sentence: str, refused: Callable):
+    with refused(sentence):
+        labels_of(pd.Series(values), task, "y")
+
+
+@pytest.mark.parametrize(
+    ("values", "task", "sentence"),
+    [
+        ([7, 7], "classification", "target: 'y' is constant, every row has 7; choose a column that varies."),
+        ([0.5] * 2, "regression", "target: 'y' is constant, every row has 0.5; choose a column that varies."),
+        ([True] * 2, "classification", "target: 'y' is constant, every row has True; choose a column that varies."),
         (
             [True, False],
             "regression",
@@ -219,9 +229,10 @@ def test_a_hundred_classes_are_enough(refused: Callable):
             "task: classification needs labels, but 'y' holds the fraction 2.5; set task=regression.",
         ),
     ],
+    ids=["whole", "fraction", "boolean", "boolean regressed", "fraction classified"],
 )
-def test_a_target_that_does_not_fit_is_refused(values: list, task: str, sentence: str, refused: Callable):
-    """Values are shown as the table has them, not as NumPy writes them."""
+def test_a_refused_number_is_shown_as_the_table_has_it(values: list, task: str, sentence: str, refused: Callable):
+    """And not as NumPy writes it."""
     with refused(sentence):
         labels_of(pd.Series(values), task, "y")
 

@@ -40,8 +40,8 @@ class Outcome:
 
     Attributes
     ----------
-    table, step : str
-        Whose.
+    step : str
+        The entry point.
     seconds : float
         Wall seconds, with the start of its process; not those of waiting for a free core.
     run_id : str
@@ -54,7 +54,6 @@ class Outcome:
         The run's.
     """
 
-    table: str
     step: str
     seconds: float
     run_id: str
@@ -146,6 +145,7 @@ class Chain:
         )
         prepared = self._prepare(parent, identity, options)
         contract = steps.read_contract(prepared.tags["lifecycle.prepared"])
+        tracking.copy_inputs(self.parent, prepared.tags["lifecycle.prepared"])
         metric = resolve_metric(options["metric"], contract)
         wanted = [step for step in CHAINS[contract.task] if self._fits(step, options)]
         done = _results(
@@ -172,11 +172,12 @@ class Chain:
 
     def _prepare(self, parent: tracking.StepRun, identity: steps.Identity, options: Options) -> Outcome:
         began = time.monotonic()
+        given = self._given("prepare", options)
         found = "" if options["fresh"] else steps.find_prepared(identity, parent.experiment_id)
         if found:
-            outcome = self._take_over(parent, "prepare", tracking.client().get_run(found), began)
+            outcome = self._take_over(parent, "prepare", given, tracking.client().get_run(found), began)
         else:
-            outcome = self._run(parent, "prepare", self._given("prepare", options))
+            outcome = self._run(parent, "prepare", given)
         outcome.tags["lifecycle.prepared"] = found or outcome.run_id
         return outcome
 
@@ -193,7 +194,7 @@ class Chain:
         done = None
         if not given["fresh"]:
             done = steps.finished(step, step_key(step, identity.key, own), own, parent.experiment_id)
-        return self._take_over(parent, step, done, began) if done else self._run(parent, step, given)
+        return self._take_over(parent, step, given, done, began) if done else self._run(parent, step, given)
 
     def _register(
         self, parent: tracking.StepRun, identity: steps.Identity, options: Options, metric: Metric
@@ -209,7 +210,7 @@ class Chain:
         if not options["fresh"]:
             done = steps.finished("register", step_key("register", identity.key, own), own, parent.experiment_id)
         if done and candidates.still_champion(done):
-            return self._take_over(parent, "register", done, began)
+            return self._take_over(parent, "register", given, done, began)
         return self._run(parent, "register", given)
 
     def _run(self, parent: tracking.StepRun, step: str, given: Options) -> Outcome:
@@ -226,18 +227,21 @@ class Chain:
         run = tracking.client().get_run(run_id)
         reused = "lifecycle.reused" in run.data.tags
         seconds = time.monotonic() - began
-        return Outcome(given["data"], step, seconds, run_id, reused, dict(run.data.metrics), dict(run.data.tags))
+        return Outcome(step, seconds, run_id, reused, dict(run.data.metrics), dict(run.data.tags))
 
-    def _take_over(self, parent: tracking.StepRun, step: str, done: Any, began: float) -> Outcome:
+    def _take_over(self, parent: tracking.StepRun, step: str, given: Options, done: Any, began: float) -> Outcome:
         """Make the child of a step that is finished, without a process."""
         run_id = parent.child(step, {"mlflow.project.entryPoint": step, "lifecycle.step": step})
         child = tracking.StepRun(run_id, parent.experiment_id, step)
+        child.log(params=projects.typed(given))
+        settings = tracking.artifact(done.info.run_id, tracking.SETTINGS)
+        child.text(tracking.SETTINGS, settings.read_text(encoding="utf-8"))
+        tracking.copy_inputs(child, done.info.run_id)
         steps.take_over(child, done)
         child.end("FINISHED")
-        run = tracking.client().get_run(run_id)
         seconds = time.monotonic() - began
-        table = str(self.options["data"])
-        return Outcome(table, step, seconds, run_id, True, dict(run.data.metrics), dict(done.data.tags))
+        tags = dict(done.data.tags) | {"lifecycle.reused": done.info.run_id}
+        return Outcome(step, seconds, run_id, True, dict(done.data.metrics), tags)
 
 
 def _results(futures: list[Future[Any]]) -> list[Any]:

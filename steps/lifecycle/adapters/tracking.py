@@ -7,10 +7,12 @@ import json
 import logging
 import os
 import socket
+import sqlite3
 import tempfile
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -74,16 +76,26 @@ def connect() -> None:
                 f"MLFLOW_TRACKING_URI: the relative path in {uri!r} means another file here, where the project runs; "
                 "set it with the absolute path, such as sqlite:////home/me/mlflow.db."
             )
+    import mlflow
     from mlflow.exceptions import MlflowException
 
     _quieten()
     try:
+        _open_file(mlflow.get_tracking_uri())
         client().search_experiments(max_results=1)
-    except MlflowException as error:
+    except (MlflowException, ImportError, OSError, sqlite3.Error) as error:
         raise UserError(
-            f"MLFLOW_TRACKING_URI: the tracking store refuses: {first_line(error)}; "
-            "mend the address or the credentials (MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_TOKEN)."
+            f"MLFLOW_TRACKING_URI: the tracking store {mlflow.get_tracking_uri()!r} refuses: {first_line(error)}; "
+            "mend the address, the rights or the credentials (MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_TOKEN)."
         ) from error
+
+
+def _open_file(uri: str) -> None:
+    """Open an SQLite store once ourselves: where that fails, mlflow would try again for minutes."""
+    path = uri.removeprefix("sqlite:///")
+    if path != uri and Path(path).parent.is_dir():
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master")
 
 
 def _quieten() -> None:
@@ -201,7 +213,7 @@ class StepRun:
         """Write a trial's record into its child run, and end it."""
         seconds = {"fit_seconds": record.fit_seconds, "score_seconds": record.score_seconds}
         good = record.status == FINISHED
-        tags = {} if good else {"lifecycle.error": record.error}
+        tags = {} if good else {"lifecycle.error": record.error[:LONGEST_PARAM]}
         if record.warnings:
             tags["lifecycle.warning"] = f"the estimator did not converge in {record.warnings} fits"
         client().log_batch(
@@ -318,11 +330,11 @@ def test_rows(run: StepRun, prepared_run_id: str, features: Sequence[str], targe
     return TestRows(rows=frame[list(features)], labels=frame[target])
 
 
-def copy_inputs(run: StepRun, prepared_run_id: str) -> None:
-    """Give a run the dataset of the run that prepared its table."""
+def copy_inputs(run: StepRun, from_run_id: str) -> None:
+    """Give a run the datasets of another that has read the same table."""
     from mlflow.entities import DatasetInput
 
-    inputs: list[DatasetInput] = client().get_run(prepared_run_id).inputs.dataset_inputs
+    inputs: list[DatasetInput] = client().get_run(from_run_id).inputs.dataset_inputs
     if inputs:
         client().log_inputs(run.run_id, inputs)
 
