@@ -79,26 +79,28 @@ def log_final(step: Step, model: Pipeline, label: str, rank: int, known: dict[st
 
 def draw(run: StepRun, contract: Contract, model: Pipeline, test: TestRows, label: str) -> None:
     """Draw a model's predictions for the test rows as PNG artifacts under ``figures/``."""
-    title = f"{label[0].upper()}{label[1:]}, {len(test.labels)} test rows"
+    title = f"{label}, {len(test.labels)} test rows"
     predicted = model.predict(test.rows)
     if contract.task == "regression":
         frame = figures.predicted_frame(test.labels.to_numpy(), predicted)
-        run.figure("figures/predicted.png", figures.draw_predicted(frame, title, contract.target))
-        run.figure("figures/residuals.png", figures.draw_residuals(frame, title, contract.target))
+        run.figure("figures/predicted.png", figures.draw_predicted(frame, f"Predicted: {title}", contract.target))
+        run.figure("figures/residuals.png", figures.draw_residuals(frame, f"Residuals: {title}", contract.target))
         return
     truth, classes, positive = test.labels.to_numpy(), list(contract.classes), contract.positive
     scores = scores_of(model, test.rows, len(classes))
     if scores is not None:
         columns = np.column_stack([-scores, scores]) if scores.ndim == 1 else scores
         roc = figures.roc_frame(truth, columns, classes, positive)
-        run.figure("figures/roc.png", figures.draw_roc(roc, title))
+        run.figure("figures/roc.png", figures.draw_roc(roc, f"ROC: {title}"))
         curve = figures.precision_recall_frame(truth, columns, classes, positive)
-        run.figure("figures/precision_recall.png", figures.draw_precision_recall(curve, title))
+        run.figure(
+            "figures/precision_recall.png", figures.draw_precision_recall(curve, f"Precision and recall: {title}")
+        )
     if hasattr(model, "predict_proba"):
         calibration = figures.calibration_frame(truth, model.predict_proba(test.rows), classes, positive)
-        run.figure("figures/calibration.png", figures.draw_calibration(calibration, title))
+        run.figure("figures/calibration.png", figures.draw_calibration(calibration, f"Calibration: {title}"))
     confusion = figures.confusion_frame(truth, predicted, classes)
-    run.figure("figures/confusion.png", figures.draw_confusion(confusion, title))
+    run.figure("figures/confusion.png", figures.draw_confusion(confusion, f"Confusion: {title}"))
 
 
 def say(step: Step, label: str, found: dict[str, float]) -> None:

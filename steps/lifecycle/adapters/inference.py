@@ -54,9 +54,9 @@ def log_least_squares(step: Step) -> None:
     )
     run.figure("figures/coefficients.png", figures.draw_coefficients(frame, f"Least squares for {contract.target}"))
     shown = figures.predicted_frame(test.labels.to_numpy(), predicted)
-    title = f"{LABEL[0].upper()}{LABEL[1:]}, {len(test.labels)} test rows"
-    run.figure("figures/predicted.png", figures.draw_predicted(shown, title, contract.target))
-    run.figure("figures/residuals.png", figures.draw_residuals(shown, title, contract.target))
+    title = f"{LABEL}, {len(test.labels)} test rows"
+    run.figure("figures/predicted.png", figures.draw_predicted(shown, f"Predicted: {title}", contract.target))
+    run.figure("figures/residuals.png", figures.draw_residuals(shown, f"Residuals: {title}", contract.target))
     # Last, because it takes the training rows out of the results, and the statistics with them.
     results.remove_data()
     example = design.head(EXAMPLE_ROWS)

@@ -6,6 +6,7 @@ This is the one module that imports mlflow's tracking; the others ask it for a c
 import json
 import logging
 import os
+import re
 import socket
 import sqlite3
 import tempfile
@@ -84,8 +85,10 @@ def connect() -> None:
         _open_file(mlflow.get_tracking_uri())
         client().search_experiments(max_results=1)
     except (MlflowException, ImportError, OSError, sqlite3.Error) as error:
+        # Without what stands before the @, which may be a password.
+        shown = re.sub(r"//[^/@]*@", "//", mlflow.get_tracking_uri())
         raise UserError(
-            f"MLFLOW_TRACKING_URI: the tracking store {mlflow.get_tracking_uri()!r} refuses: {first_line(error)}; "
+            f"MLFLOW_TRACKING_URI: the tracking store {shown!r} refuses: {first_line(error)}; "
             "mend the address, the rights or the credentials (MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_TOKEN)."
         ) from error
 
