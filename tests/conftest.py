@@ -73,12 +73,12 @@ class Store:
         kept["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")])
         return kept | variables
 
-    def run(self, *command: str | Path, timeout: float = LONGEST, **variables: str) -> Done:
-        """Run a command in the store's folder, and wait for it."""
+    def run(self, *command: str | Path, timeout: float = LONGEST, folder: Path | None = None, **variables: str) -> Done:
+        """Run a command in the store's folder or another one, and wait for it."""
         began = time.monotonic()
         ended = subprocess.run(
             [str(part) for part in command],
-            cwd=self.folder,
+            cwd=folder or self.folder,
             env=self.environment(**variables),
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -1,6 +1,7 @@
 """The one final model of a step: scored once on the test rows, beside the dummy, and logged with its pictures."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from sklearn.pipeline import Pipeline
@@ -82,9 +83,7 @@ def draw(run: StepRun, contract: Contract, model: Pipeline, test: TestRows, labe
     title = f"{label}, {len(test.labels)} test rows"
     predicted = model.predict(test.rows)
     if contract.task == "regression":
-        frame = figures.predicted_frame(test.labels.to_numpy(), predicted)
-        run.figure("figures/predicted.png", figures.draw_predicted(frame, f"Predicted: {title}", contract.target))
-        run.figure("figures/residuals.png", figures.draw_residuals(frame, f"Residuals: {title}", contract.target))
+        draw_regression(run, contract, test, predicted, title)
         return
     truth, classes, positive = test.labels.to_numpy(), list(contract.classes), contract.positive
     scores = scores_of(model, test.rows, len(classes))
@@ -101,6 +100,13 @@ def draw(run: StepRun, contract: Contract, model: Pipeline, test: TestRows, labe
         run.figure("figures/calibration.png", figures.draw_calibration(calibration, f"Calibration: {title}"))
     confusion = figures.confusion_frame(truth, predicted, classes)
     run.figure("figures/confusion.png", figures.draw_confusion(confusion, f"Confusion: {title}"))
+
+
+def draw_regression(run: StepRun, contract: Contract, test: TestRows, predicted: Any, title: str) -> None:
+    """Draw predicted against actual values, and the residuals."""
+    frame = figures.predicted_frame(test.labels.to_numpy(), predicted)
+    run.figure("figures/predicted.png", figures.draw_predicted(frame, f"Predicted: {title}", contract.target))
+    run.figure("figures/residuals.png", figures.draw_residuals(frame, f"Residuals: {title}", contract.target))
 
 
 def say(step: Step, label: str, found: dict[str, float]) -> None:

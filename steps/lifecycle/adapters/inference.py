@@ -6,7 +6,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 
 from lifecycle import figures, least_squares
-from lifecycle.adapters.finals import say
+from lifecycle.adapters.finals import draw_regression, say
 from lifecycle.adapters.flavors import EXAMPLE_ROWS, MODEL, PREDICTIONS, metadata_of, predictions_text
 from lifecycle.adapters.sources import pinned
 from lifecycle.adapters.steps import Step
@@ -53,10 +53,7 @@ def log_least_squares(step: Step) -> None:
         slopes["column"].astype(str).tolist(), slopes["coef"], slopes["lower"], slopes["upper"]
     )
     run.figure("figures/coefficients.png", figures.draw_coefficients(frame, f"Least squares for {contract.target}"))
-    shown = figures.predicted_frame(test.labels.to_numpy(), predicted)
-    title = f"{LABEL}, {len(test.labels)} test rows"
-    run.figure("figures/predicted.png", figures.draw_predicted(shown, f"Predicted: {title}", contract.target))
-    run.figure("figures/residuals.png", figures.draw_residuals(shown, f"Residuals: {title}", contract.target))
+    draw_regression(run, contract, test, predicted, f"{LABEL}, {len(test.labels)} test rows")
     # Last, because it takes the training rows out of the results, and the statistics with them.
     results.remove_data()
     example = design.head(EXAMPLE_ROWS)

@@ -1,0 +1,409 @@
+"""One suite over every estimator on offer, and the preprocessing that they share."""
+
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import skops.io
+from hyperopt import Trials, rand
+from hyperopt.base import Domain
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import Pipeline
+from sklearn.svm import SVC
+
+from lifecycle.adapters.flavors import ALLOWED_TYPES
+from lifecycle.contract import Column, Contract
+from lifecycle.models import (
+    COLUMNS,
+    COLUMNS_SOURCE,
+    MODEL_NAMES,
+    MODELS,
+    choose_models,
+    make_estimator,
+    pipeline,
+    plain_estimator,
+    preprocessor,
+    scores_of,
+    space_for,
+    toward,
+)
+from lifecycle.settings import TableSettings, parse_ordinal
+from lifecycle.spaces import Values, compile_space, values_of
+from lifecycle.table import PreparedTable, prepare, read_prepared
+
+NAN = np.nan
+SEED = 11
+
+# A level that training never saw stands for none; scikit-learn says so each time.
+unseen = pytest.mark.filterwarnings("ignore:Found unknown categories:UserWarning")
+# A point drawn from a space need not be one that converges.
+unconverged = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def mixed(target: str, rows: int = 60) -> PreparedTable:
+    """Make a table with every role and missing cells, whose target depends on its columns."""
+    rng = np.random.default_rng(3)
+    age = rng.normal(40, 12, rows)
+    size = rng.choice(["S", "M", "L"], rows)
+    colour = rng.choice(["red", "green", "blue", None], rows)
+    value = age / 12 + (size == "L") * 2 + (colour == "red") + rng.normal(0, 0.3, rows)
+    raw = pd.DataFrame({"age": age, "rooms": rng.integers(1, 6, rows), "size": size, "colour": colour})
+    raw["member"] = rng.choice([True, False], rows)
+    raw.loc[::7, "age"] = NAN
+    raw.loc[::9, "size"] = None
+    low, high = np.quantile(value, [0.35, 0.7])
+    raw["y"] = {
+        "texts": np.where(value > high, "Yes", "No"),
+        "booleans": value > high,
+        "three": 1 + (value > low).astype(int) + (value > high),
+        "quantity": value * 1000,
+    }[target]
+    settings = TableSettings(data="m.csv", target="y", ordinal=parse_ordinal("size:S<M<L"), folds=3)
+    train, _, contract = prepare(raw, settings)
+    return read_prepared(train, contract)
+
+
+TABLES = {target: mixed(target) for target in ("texts", "booleans", "three", "quantity")}
+# New rows as they come to a served model: whole numbers, levels never seen, nothing at all.
+NEW = pd.DataFrame(
+    {
+        "member": ["True", "False", None, "perhaps"],
+        "colour": ["red", "violet", None, 7],
+        "size": ["L", "XXL", None, "S"],
+        "rooms": [3, 2, None, 99],
+        "age": [41, None, None, "18"],
+        "further": [0, 0, 0, 0],
+    }
+)
+EVERY = [
+    pytest.param(target, name, id=f"{name}-{target}")
+    for target, task in (("texts", "classification"), ("three", "classification"), ("quantity", "regression"))
+    for name in MODELS[task]
+]
+every_model = pytest.mark.parametrize(("target", "name"), EVERY)
+
+
+def drawn(table: PreparedTable, name: str, points: int) -> list[Values]:
+    """Draw points of one model's space for a table."""
+    space = space_for((name,), table.contract)
+    domain = Domain(lambda point: 0.0, compile_space(space))
+    values = []
+    for seed in range(points):
+        [document] = rand.suggest([0], domain, Trials(), seed)
+        values.append(values_of(space, {k: v[0] for k, v in document["misc"]["vals"].items() if len(v)}))
+    return values
+
+
+def fitted(table: PreparedTable, values: Values) -> Pipeline:
+    """Fit the whole model of a point."""
+    model = pipeline(table.contract, make_estimator(table.contract.task, values, SEED))
+    return model.fit(table.rows, table.labels.to_numpy())
+
+
+def spoken(model: Pipeline, rows: pd.DataFrame, classes: int) -> list[np.ndarray]:
+    """Gather all that a model says of rows."""
+    scores = scores_of(model, rows, classes)
+    return [model.predict(rows)] + ([] if scores is None else [scores])
+
+
+# ------------------------------------------------------------------------------- every estimator
+
+
+@unseen
+@unconverged
+@every_model
+def test_a_point_of_its_space_becomes_a_model(target: str, name: str):
+    """It predicts the target's own labels or units for rows of any kind, learns something, and has scores for ROC."""
+    table = TABLES[target]
+    contract = table.contract
+    for values in drawn(table, name, 3 if "n_estimators" not in MODELS[contract.task][name].space(contract) else 1):
+        model = fitted(table, values)
+        predicted = model.predict(NEW)
+        assert predicted.shape == (4,)
+        scores = scores_of(model, NEW, len(contract.classes))
+        if contract.task == "regression":
+            assert predicted.dtype == np.float64
+            assert np.isfinite(predicted).all()
+            assert scores is None
+            continue
+        assert set(predicted.tolist()) <= set(contract.classes)
+        assert {type(label) for label in predicted.tolist()} == {type(contract.classes[0])}
+        assert scores is not None
+        assert scores.shape == ((4,) if len(contract.classes) == 2 else (4, len(contract.classes)))
+        assert np.isfinite(scores).all()
+
+
+@unconverged
+@every_model
+def test_it_learns_more_than_a_constant(target: str, name: str):
+    """On the rows that it was fitted on, by at least one of three points."""
+    table = TABLES[target]
+    truth = table.labels.to_numpy()
+    points = drawn(
+        table, name, 3 if "n_estimators" not in MODELS[table.contract.task][name].space(table.contract) else 1
+    )
+    found = [fitted(table, values).predict(table.rows) for values in points]
+    if table.contract.task == "regression":
+        errors = [np.mean((predicted - truth) ** 2) for predicted in found]
+        assert min(errors) < 0.7 * np.var(truth)
+    else:
+        shares = [np.mean(predicted == truth) for predicted in found]
+        assert max(shares) > table.labels.value_counts(normalize=True).max()
+
+
+@unseen
+@unconverged
+@every_model
+def test_the_same_seed_gives_the_same_model(target: str, name: str):
+    """Whatever chance was drawn elsewhere in the process."""
+    table = TABLES[target]
+    [values] = drawn(table, name, 1)
+    said = []
+    for elsewhere in (0, 1):
+        np.random.seed(elsewhere)
+        model = fitted(table, values)
+        said.append(spoken(model, table.rows, len(table.contract.classes)) + spoken(model, NEW, 2))
+    for one, other in zip(*said, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@every_model
+def test_every_source_of_chance_has_the_seed(target: str, name: str):
+    table = TABLES[target]
+    [values] = drawn(table, name, 1)
+    parameters = make_estimator(table.contract.task, values, SEED).get_params(deep=True)
+    chances = {key: value for key, value in parameters.items() if key.split("__")[-1] == "random_state"}
+    assert chances
+    assert set(chances.values()) == {SEED}
+
+
+@unseen
+@unconverged
+@every_model
+def test_it_is_saved_with_the_types_allowed_and_no_others(target: str, name: str):
+    """And says the same when it is loaded."""
+    table = TABLES[target]
+    [values] = drawn(table, name, 1)
+    model = fitted(table, values)
+    saved = skops.io.dumps(model)
+    assert set(skops.io.get_untrusted_types(data=saved)) <= set(ALLOWED_TYPES)
+    loaded = skops.io.loads(saved, trusted=list(ALLOWED_TYPES))
+    for rows in (table.rows, NEW):
+        kept = spoken(model, rows, len(table.contract.classes))
+        for one, other in zip(kept, spoken(loaded, rows, len(table.contract.classes)), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@every_model
+def test_its_parameters_are_what_was_drawn(target: str, name: str):
+    table = TABLES[target]
+    for values in drawn(table, name, 5):
+        parameters = make_estimator(table.contract.task, values, SEED).get_params(deep=True)
+        for key, value in values.items():
+            if key != "model":
+                assert value in [parameters.get(key), parameters.get(f"regressor__{key}")]
+
+
+@unseen
+@pytest.mark.parametrize("target", TABLES)
+def test_the_plain_model_is_fitted_saved_and_loaded(target: str):
+    table = TABLES[target]
+    contract = table.contract
+    model = pipeline(contract, plain_estimator(contract.task, SEED)).fit(table.rows, table.labels.to_numpy())
+    loaded = skops.io.loads(skops.io.dumps(model), trusted=list(ALLOWED_TYPES))
+    np.testing.assert_array_equal(loaded.predict(NEW), model.predict(NEW))
+    if contract.classes:
+        assert type(model.predict(NEW).tolist()[0]) is type(contract.classes[0])
+
+
+def test_the_plain_model_is_scikit_learns_at_its_defaults():
+    assert plain_estimator("classification", 5).get_params() == LogisticRegression(random_state=5).get_params()
+    assert plain_estimator("regression", 5).get_params() == LinearRegression().get_params()
+
+
+# ----------------------------------------------------------------------------------- the spaces
+
+
+def test_liblinear_is_drawn_for_two_classes_alone():
+    """It raises for more."""
+    two = {values["solver"] for values in drawn(TABLES["texts"], "logreg", 30)}
+    three = {values["solver"] for values in drawn(TABLES["three"], "logreg", 30)}
+    assert (two, three) == ({"liblinear", "lbfgs"}, {"lbfgs"})
+
+
+def test_the_search_over_logistic_regression_is_the_courses():
+    """Its natural logarithm of C is standard normal, with or without balanced weights."""
+    values = drawn(TABLES["texts"], "logreg", 300)
+    logs = np.log([one["C"] for one in values])
+    assert np.mean(logs) == pytest.approx(0, abs=0.2)
+    assert np.std(logs) == pytest.approx(1, abs=0.15)
+    assert {one["class_weight"] for one in values} == {None, "balanced"}
+    assert set(values[0]) == {"model", "C", "solver", "class_weight"}
+
+
+@pytest.mark.parametrize("features", [1, 2, 3, 6, 9])
+def test_a_tree_is_not_asked_for_more_columns_than_there_are(features: int):
+    columns = tuple(Column(f"x{i}", "numeric", "float64") for i in range(features))
+    contract = Contract("y", "classification", (0, 1), 1, "random", columns=(*columns, Column("z", "id", "object")))
+    table = PreparedTable(contract, pd.DataFrame(), pd.Series(dtype="int64"), np.array([]))
+    asked = {values["max_features"] for values in drawn(table, "dtc", 80)}
+    assert asked == set(range(1, min(features, 6) + 1))
+
+
+def test_models_are_chosen_by_name():
+    two, quantity = TABLES["texts"].contract, TABLES["quantity"].contract
+    assert choose_models((), two) == tuple(MODELS["classification"])
+    assert choose_models((), quantity) == tuple(MODELS["regression"])
+    assert choose_models(("rf", "dtc", "rf"), two) == ("rf", "dtc")
+    assert list(space_for(("rf", "dtc"), two)) == ["rf", "dtc"]
+    assert set(MODEL_NAMES) == {*MODELS["classification"], *MODELS["regression"]}
+
+
+def test_a_model_that_cannot_be_chosen_is_refused(refused: Callable):
+    contract = Contract("y", "classification", (0, 1), 1, "random")
+    with refused("models: 'ridge' is not for classification; use one of logreg, dtc, svm, rf."):
+        choose_models(("rf", "ridge"), contract)
+    with refused(f"models: 'svn' is not known; use one of {', '.join(MODEL_NAMES)}. Did you mean svm?"):
+        choose_models(("svn",), contract)
+
+
+def test_the_courses_models_are_offered_and_the_simpler_rank_lower():
+    rank = {name: model.rank for name, model in MODELS["classification"].items()}
+    assert {"svm", "rf", "logreg", "dtc"} <= set(rank)
+    assert rank["logreg"] < rank["dtc"] < rank["rf"]
+    assert MODELS["regression"]["ridge"].rank < MODELS["regression"]["rf"].rank
+    assert min(model.rank for task in MODELS.values() for model in task.values()) > 0
+
+
+# --------------------------------------------------------------------------------- preprocessing
+
+DESIGN = Contract(
+    "y",
+    "regression",
+    (),
+    None,
+    "random",
+    columns=(
+        Column("colour", "categorical", "object", levels=("blue", "green", "red")),
+        Column("size", "ordinal", "object", levels=("S", "M", "L")),
+        Column("age", "numeric", "float64"),
+        Column("note", "id", "object"),
+        Column("flag", "categorical", "bool", levels=("False", "True")),
+    ),
+)
+TRAIN = pd.DataFrame(
+    {
+        "colour": ["green", "blue", "red", None],
+        "size": ["M", "L", "L", None],
+        "age": [1.0, 2.0, NAN, 9.0],
+        "flag": [True, False, True, False],
+        "note": list("abcd"),
+    }
+)
+NAMES = ["age", "size", "colour_green", "colour_missing", "colour_red", "flag_True"]
+
+
+def dense(values: Any) -> np.ndarray:
+    """Give a design as a plain array."""
+    return values.toarray() if hasattr(values, "toarray") else np.asarray(values)
+
+
+def test_the_design_by_hand():
+    """Missing: the median, 2, of the ages; the middle place, 2, of the sizes; a level of its own for the colours.
+
+    The first level of each categorical column is left out.
+    """
+    before = preprocessor(DESIGN, scale=False)
+    expected = [
+        [1, 1, 1, 0, 0, 1],
+        [2, 2, 0, 0, 0, 0],
+        [2, 2, 0, 0, 1, 1],
+        [9, 2, 0, 1, 0, 0],
+    ]
+    np.testing.assert_array_equal(dense(before.fit_transform(TRAIN)), expected)
+    assert before.named_steps["columns"].get_feature_names_out().tolist() == NAMES
+
+
+def test_numbers_are_standardised_and_nothing_else():
+    plain = dense(preprocessor(DESIGN, scale=False).fit_transform(TRAIN))
+    scaled = dense(preprocessor(DESIGN).fit_transform(TRAIN))
+    # 1, 2, 2 and 9: the mean is 3.5, the variance (2.5² + 1.5² + 1.5² + 5.5²) / 4 = 10.25.
+    np.testing.assert_allclose(scaled[:, 0], (plain[:, 0] - 3.5) / np.sqrt(10.25))
+    np.testing.assert_array_equal(scaled[:, 1:], plain[:, 1:])
+
+
+@unseen
+def test_new_rows_are_prepared_by_what_the_training_rows_were():
+    """An unknown level is no level, an unknown place the middle one, in whatever order the columns come."""
+    before = preprocessor(DESIGN, scale=False).fit(TRAIN)
+    rows = pd.DataFrame(
+        {
+            "flag": ["True", None, "True"],
+            "age": [None, 5, "7"],
+            "size": ["S", "XXL", None],
+            "colour": ["violet", None, "blue"],
+        }
+    )
+    expected = [[2, 0, 0, 0, 0, 1], [5, 2, 0, 1, 0, 0], [7, 2, 0, 0, 0, 1]]
+    np.testing.assert_array_equal(dense(before.transform(rows)), expected)
+
+
+@unseen
+def test_an_unknown_level_beside_no_missing_cell_is_no_level():
+    contract = Contract("y", "regression", (), None, "random", columns=DESIGN.columns[:1])
+    before = preprocessor(contract).fit(pd.DataFrame({"colour": ["blue", "green", "red"]}))
+    design = dense(before.transform(pd.DataFrame({"colour": ["blue", "green", "red", "violet", None]})))
+    np.testing.assert_array_equal(design, [[0, 0], [1, 0], [0, 1], [0, 0], [0, 0]])
+
+
+@pytest.mark.parametrize("role", ["numeric", "ordinal", "categorical"])
+def test_one_kind_of_columns_is_enough(role: str):
+    contract = Contract(
+        "y", "regression", (), None, "random", columns=tuple(c for c in DESIGN.columns if c.role == role)
+    )
+    design = dense(preprocessor(contract).fit_transform(TRAIN))
+    assert design.shape == (4, {"numeric": 1, "ordinal": 1, "categorical": 4}[role])
+    assert np.isfinite(design).all()
+
+
+def test_a_column_that_is_empty_in_training_leaves_the_model_standing():
+    """As in a fold that holds none of its values."""
+    empty = TRAIN.assign(age=NAN, size=None, colour=None)
+    before = preprocessor(DESIGN).fit(empty)
+    assert np.isfinite(dense(before.transform(empty))).all()
+
+
+def test_a_model_bears_the_digest_of_its_first_step():
+    """So that a later version of it does not stand in for the one that a saved model was made with."""
+    assert sha256(COLUMNS_SOURCE.encode()).hexdigest()[:12] in COLUMNS.__name__
+    first = preprocessor(DESIGN).steps[0][1]
+    assert type(first).__module__ == COLUMNS.__name__
+    assert any(COLUMNS.__name__ in name for name in ALLOWED_TYPES)
+
+
+# -------------------------------------------------------------------------------------- for ROC
+
+
+def test_scores_are_probabilities_else_the_decision_function():
+    rows, labels = np.array([[0.0], [1.0], [2.0], [3.0]]), ["a", "a", "b", "b"]
+    logistic = LogisticRegression().fit(rows, labels)
+    np.testing.assert_array_equal(scores_of(logistic, rows, 2), logistic.predict_proba(rows)[:, 1])
+    vector = SVC().fit(rows, labels)
+    np.testing.assert_array_equal(scores_of(vector, rows, 2), vector.decision_function(rows))
+    three = LogisticRegression().fit(rows, list("aabc"))
+    np.testing.assert_array_equal(scores_of(three, rows, 3), three.predict_proba(rows))
+    assert scores_of(LinearRegression().fit(rows, [0, 1, 2, 3]), rows, 0) is None
+
+
+def test_scores_are_turned_toward_the_positive_class():
+    scores = np.array([0.25, 0.75])
+    later = Contract("y", "classification", ("no", "yes"), "yes", "random")
+    first = Contract("y", "classification", ("no", "yes"), "no", "random")
+    three = Contract("y", "classification", ("a", "b", "c"), None, "random")
+    np.testing.assert_array_equal(toward(later, scores), scores)
+    np.testing.assert_array_equal(toward(first, scores), -scores)
+    np.testing.assert_array_equal(toward(three, np.eye(3)), np.eye(3))
+    assert toward(first, None) is None
