@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -104,8 +105,8 @@ def test_every_page_says_which_data_made_it(whole: Any, project: Path, table: st
 
 
 def test_page_of_main_says_which_data_made_it(whole: Any, project: Path) -> None:
-    said = whole.runs[0].data.tags.get("lifecycle.data", "")
-    assert all(digest_of(project, table) in said for table in STEPS)
+    datasets = {one.dataset.name: one.dataset.digest for one in whole.runs[0].inputs.dataset_inputs}
+    assert datasets == {table: digest_of(project, table)[:36] for table in STEPS}
 
 
 def test_every_page_says_which_commit_made_it(whole: Any) -> None:
@@ -335,6 +336,21 @@ def test_print_ends_with_what_to_do_next(whole: Any) -> None:
         assert f"models:/{table}@champion" in end
 
 
+def test_test_rows_are_refused_a_second_time(whole: Any, project: Path) -> None:
+    run, prepared = whole.step("churn", "baseline"), whole.step("churn", "prepare")
+    script = """
+import sys
+from lifecycle.adapters import tracking
+run_id, prepared_run_id = sys.argv[1:]
+tracking.connect()
+tracking.test_rows(tracking.StepRun(run_id, "0", "baseline"), prepared_run_id, ["Age"], "Target")
+"""
+    ids = (run.info.run_id, prepared.info.run_id)
+    done = whole.store.run(sys.executable, "-c", script, *ids, PYTHONPATH=str(project / "steps"))
+    assert done.code == 1
+    assert f"RuntimeError: run {ids[0]} has read the test rows before" in done.err
+
+
 # What follows adds runs to the same store; the facts above are about the first run of it alone.
 
 
@@ -381,11 +397,16 @@ def test_second_run_registers_nothing(whole: Any, again: Any) -> None:
         assert list(whole.store.versions(table)) == ["1"]
 
 
-def test_taken_over_page_says_its_parameters(whole: Any, again: Any) -> None:
+def test_taken_over_page_says_all_that_made_it(whole: Any, again: Any, project: Path) -> None:
     for run in again[1]:
         if "lifecycle.reused" in run.data.tags:
-            assert run.data.params.get("data") in STEPS, run.info.run_name
-            assert run.data.params["seed"] == "42"
+            params = run.data.params
+            assert params["data"] in STEPS and {*TABLE_SETTINGS, "fresh"} <= set(params)
+            [dataset] = [one.dataset for one in run.inputs.dataset_inputs]
+            assert dataset.digest == digest_of(project, params["data"])[:36]
+            source = whole.store.client.get_run(run.data.tags["lifecycle.reused"])
+            one, other = (whole.store.artifacts(each) / "settings.json" for each in (run, source))
+            assert one.read_text(encoding="utf-8") == other.read_text(encoding="utf-8")
 
 
 def test_fresh_runs_a_finished_step_again_and_finds_the_same(whole: Any, again: Any) -> None:

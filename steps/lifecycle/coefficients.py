@@ -1,12 +1,15 @@
 """Coefficients of linear models, by the names of the design columns, standardised and in the columns' own units."""
 
 import re
+from collections.abc import Iterable
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 from lifecycle.contract import Contract
 
@@ -14,9 +17,27 @@ MOST_TRACKED = 200
 CONST = "const"
 
 
+def numbered(names: Iterable[str]) -> list[str]:
+    """Make names differ: of those that fall together the second gets ``_2``, the third ``_3``."""
+    taken: list[str] = []
+    for name in names:
+        own, number = name, 1
+        while own in taken:
+            number += 1
+            own = f"{name}_{number}"
+        taken.append(own)
+    return taken
+
+
 def design_names(preprocess: Pipeline) -> list[str]:
-    """Name the design columns of a fitted preprocessor; one-hot columns are ``<column>_<level>``."""
-    return [str(name) for name in preprocess.named_steps["columns"].get_feature_names_out()]
+    """Name the design columns of a fitted preprocessor.
+
+    One-hot columns are ``<column>_<level>``. A name that another column has already, or the constant, gets a number.
+    """
+    names = [CONST]
+    for branch, steps, columns in preprocess.named_steps["columns"].transformers_:
+        names.extend(steps.named_steps["encode"].get_feature_names_out(columns) if branch == "onehot" else columns)
+    return numbered(str(name) for name in names)[1:]
 
 
 def coefficients(model: Pipeline, contract: Contract, design: Any) -> pd.DataFrame:
@@ -36,7 +57,8 @@ def coefficients(model: Pipeline, contract: Contract, design: Any) -> pd.DataFra
     DataFrame
         A row for each design column (and class, for more than two): ``class``, ``column``, ``coef`` (change of the
         prediction, or of the log-odds, for one unit of the column) and ``std_coef`` (for one standard deviation of
-        the column over the training rows); the constant is the column ``const``.
+        the column over the training rows); the constant is the column ``const``, without ``std_coef``. A support
+        vector machine of several classes separates pairs: its ``class`` is such as ``a against b``.
     """
     estimator = model.named_steps["model"]
     columns = model.named_steps["columns"]
@@ -46,9 +68,13 @@ def coefficients(model: Pipeline, contract: Contract, design: Any) -> pd.DataFra
         scaler = columns.named_transformers_["numeric"].named_steps["scale"]
         scales[: len(scaler.scale_)], means[: len(scaler.mean_)] = scaler.scale_, scaler.mean_
     deviations = np.sqrt(StandardScaler(with_mean=False).fit(design).var_)
-    rows = np.atleast_2d(estimator.coef_)
+    weights = estimator.coef_
+    rows = np.atleast_2d(weights.toarray() if hasattr(weights, "toarray") else weights)
     constants = np.atleast_1d(np.asarray(estimator.intercept_, dtype=float))
     several = len(rows) > 1
+    spoken_for: list[Any] = list(contract.classes) if several else [contract.positive]
+    if isinstance(estimator, SVC) and several:
+        spoken_for = [f"{one} against {other}" for one, other in combinations(contract.classes, 2)]
     # scikit-learn's coefficients speak for the later of two classes.
     sign = -1.0 if not several and contract.classes and contract.positive == contract.classes[0] else 1.0
     frames = []
@@ -61,7 +87,7 @@ def coefficients(model: Pipeline, contract: Contract, design: Any) -> pd.DataFra
                 "std_coef": [*(row * deviations), np.nan],
             }
         )
-        frame.insert(0, "class", contract.classes[index] if several else contract.positive)
+        frame.insert(0, "class", spoken_for[index])
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)
 
@@ -91,18 +117,14 @@ def as_metrics(frame: pd.DataFrame) -> dict[str, float]:
     """
     if frame["class"].nunique(dropna=False) > 1:
         return {}
-    largest = frame[frame["column"] != CONST]
-    keep = largest["std_coef"].abs().nlargest(MOST_TRACKED).index
+    constant = (frame["column"] == CONST) & frame["std_coef"].isna()
+    slopes = frame[~constant]
+    slopes = slopes.loc[slopes.index.isin(slopes["std_coef"].abs().fillna(0).nlargest(MOST_TRACKED).index)]
+    kept = pd.concat([frame[constant], slopes])
     found: dict[str, float] = {}
-    for index, row in frame.iterrows():
-        if row["column"] != CONST and index not in keep:
-            continue
-        name = plain = metric_name(row["column"])
-        number = 1
-        while f"coef/{name}" in found:
-            number += 1
-            name = f"{plain}_{number}"
-        found[f"coef/{name}"] = float(row["coef"])
-        if np.isfinite(row["std_coef"]):
-            found[f"std_coef/{name}"] = float(row["std_coef"])
+    names = numbered(metric_name(str(name)) for name in kept["column"])
+    for name, coef, std_coef in zip(names, kept["coef"], kept["std_coef"], strict=True):
+        found[f"coef/{name}"] = float(coef)
+        if np.isfinite(std_coef):
+            found[f"std_coef/{name}"] = float(std_coef)
     return found

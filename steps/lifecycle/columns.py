@@ -54,14 +54,23 @@ def numbers_of(column: "pd.Series[Any]") -> "pd.Series[float]":
     ValueError
         Where a value is no number, naming the column and the value.
     """
+    if column.dtype.kind in "mM":
+        # pandas would count nanoseconds.
+        raise ValueError(f"column {column.name!r} is numeric, but holds {str(column.iloc[0])!r}")
     try:
         numbers = pd.to_numeric(column)
     except (ValueError, TypeError) as error:
-        tried = pd.to_numeric(column, errors="coerce")
-        wrong = column[tried.isna() & column.notna()]
-        found = repr(wrong.iloc[0]) if len(wrong) else str(error)
+        found = next((repr(value) for value in column.dropna() if not _is_number(value)), str(error))
         raise ValueError(f"column {column.name!r} is numeric, but holds {found}") from error
     return pd.Series(numbers.to_numpy(dtype="float64", na_value=np.nan), index=column.index, name=column.name)
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 class CastColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]

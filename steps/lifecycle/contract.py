@@ -10,14 +10,16 @@ from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pandas.api import types
 
 from lifecycle.columns import levels_of
-from lifecycle.errors import UserError, listed
+from lifecycle.errors import UserError, listed, shown
 from lifecycle.settings import FOLD_COLUMN, Ordinal, TableSettings
 
 NUMERIC, CATEGORICAL, ORDINAL = "numeric", "categorical", "ordinal"
+NESTED = (list, dict, tuple, set, bytes, bytearray, np.ndarray)
 LEFT_OUT = ("constant", "id", "datetime", "nested")
 MOST_CLASSES_OF_NUMBERS = 10
 MOST_CLASSES = 100
@@ -219,12 +221,17 @@ def labels_of(target: "pd.Series[Any]", task: str, name: str) -> "pd.Series[Any]
     """
     if len(target) == 0:
         raise UserError(f"target: every cell of {name!r} is missing; choose a column that holds values.")
+    if isinstance(target.iloc[0], NESTED):
+        kind = type(target.iloc[0]).__name__
+        raise UserError(f"target: {name!r} holds a {kind} in each cell; choose a column of labels or numbers.")
     if target.nunique() == 1:
-        raise UserError(f"target: {name!r} is constant, every row has {target.iloc[0]!r}; choose a column that varies.")
+        raise UserError(
+            f"target: {name!r} is constant, every row has {shown(target.iloc[0])}; choose a column that varies."
+        )
     if task == "regression":
         if types.is_bool_dtype(target) or not types.is_numeric_dtype(target):
             raise UserError(
-                f"task: regression needs numbers, but {name!r} holds {target.iloc[0]!r}; "
+                f"task: regression needs numbers, but {name!r} holds {shown(target.iloc[0])}; "
                 "set task=classification or choose a numeric target."
             )
         return target.astype("float64")
@@ -239,7 +246,7 @@ def labels_of(target: "pd.Series[Any]", task: str, name: str) -> "pd.Series[Any]
         if bool((target % 1 == 0).all()):
             return target.astype("int64")
         raise UserError(
-            f"task: classification needs labels, but {name!r} holds the fraction {target[target % 1 != 0].iloc[0]!r}; "
+            f"task: classification needs labels, but {name!r} holds the fraction {shown(target[target % 1 != 0].iloc[0])}; "
             "set task=regression."
         )
     return target.astype(str).astype(object)
@@ -269,6 +276,7 @@ def find_positive(target: "pd.Series[Any]", asked: str) -> Any:
     classes = sorted(target.unique().tolist())
     named = {str(label).casefold(): label for label in classes}
     if asked:
+        exact = {str(label): label for label in classes}
         if asked.casefold() not in named:
             raise UserError(f"positive: {asked!r} is no class of the target; the classes are {listed(classes)}.")
         if len(classes) > 2:
@@ -276,7 +284,7 @@ def find_positive(target: "pd.Series[Any]", asked: str) -> Any:
                 f"positive: {asked!r} was given, but the target has {len(classes)} classes, whose metrics are macro "
                 "averages; leave positive out."
             )
-        return named[asked.casefold()]
+        return exact.get(asked, named[asked.casefold()])
     if len(classes) > 2:
         return None
     for word in POSITIVE_WORDS:
@@ -301,29 +309,16 @@ def describe(column: "pd.Series[Any]", order: Ordinal | None) -> Column:
     Column
         Text of which more than half of the cells (and more than 50) are distinct is an ``id``.
 
-    Raises
-    ------
-    UserError
-        Where the column holds a level that its declared order does not have.
     """
     name, dtype = str(column.name), str(column.dtype)
     missing = bool(column.isna().any())
     if order is not None:
-        levels = levels_of(column).dropna().unique().tolist()
-        unknown = [level for level in levels if level not in order.levels]
-        if unknown:
-            numeric_order = all(_is_number(level) for level in order.levels)
-            what = "text in a numeric order" if numeric_order and not _is_number(unknown[0]) else "not in its order"
-            raise UserError(
-                f"ordinal: the column {name!r} holds {unknown[0]!r}, {what} {'<'.join(order.levels)}; "
-                "add the level to the order, lowest first, or mend the cell by query."
-            )
         return Column(name, ORDINAL, dtype, levels=order.levels, missing=missing)
     if types.is_datetime64_any_dtype(column) or types.is_timedelta64_dtype(column):
         return Column(name, "datetime", dtype, missing=missing)
     present = column.dropna()
     sample = present.iloc[0] if len(present) else None
-    if isinstance(sample, (list, dict, tuple, set)) or type(sample).__name__ == "ndarray":
+    if isinstance(sample, NESTED):
         return Column(name, "nested", dtype, missing=missing)
     if type(sample).__module__ == "datetime":
         return Column(name, "datetime", dtype, missing=missing)
@@ -336,6 +331,49 @@ def describe(column: "pd.Series[Any]", order: Ordinal | None) -> Column:
         return Column(name, "id", dtype, missing=missing)
     levels = sorted(levels_of(column).dropna().unique().tolist())
     return Column(name, CATEGORICAL, dtype, levels=tuple(levels), missing=missing)
+
+
+def check_order(column: "pd.Series[Any]", order: Ordinal) -> None:
+    """Refuse a column that holds a level which its declared order does not have.
+
+    Parameters
+    ----------
+    column : Series
+        As read, all rows.
+    order : Ordinal
+        The declared order.
+
+    Raises
+    ------
+    UserError
+        Naming the level.
+    """
+    known = set(order.levels)
+    for level in levels_of(column).dropna().unique().tolist():
+        if level not in known:
+            in_numbers = all(_is_number(known_level) for known_level in order.levels) and not _is_number(level)
+            what = "text in a numeric order" if in_numbers else "not in its order"
+            raise UserError(
+                f"ordinal: the column {order.column!r} holds {level!r}, {what} {'<'.join(order.levels)}; "
+                "add the level to the order, lowest first, or mend the cell by query."
+            )
+
+
+def check_finite(column: "pd.Series[Any]", option: str) -> None:
+    """Refuse a column of numbers that holds an infinite one, which no estimator takes.
+
+    Raises
+    ------
+    UserError
+        Naming the column and the option whose table holds it.
+    """
+    if types.is_float_dtype(column):
+        values = column.to_numpy(dtype="float64", na_value=np.nan)
+        if np.isinf(values).any():
+            found = values[np.isinf(values)][0]
+            raise UserError(
+                f"{option}: the column {column.name!r} holds {found}; replace infinite numbers, for example by query."
+            )
 
 
 def _is_number(text: str) -> bool:

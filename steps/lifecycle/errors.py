@@ -16,6 +16,11 @@ class InnerStepError(Exception):
     """A step that this one started broke by a fault of ours; its traceback has been printed by itself."""
 
 
+def shown(value: object) -> str:
+    """Write one cell as the table has it, not as NumPy does: 7 and 'a', not np.int64(7)."""
+    return repr(value.item() if hasattr(value, "item") else value)
+
+
 def listed(names: Iterable[object], most: int = 12) -> str:
     """Join names for a sentence, in the order given, cut after ``most``.
 

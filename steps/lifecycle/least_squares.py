@@ -10,7 +10,7 @@ from statsmodels.stats.diagnostic import het_breuschpagan
 from statsmodels.stats.outliers_influence import OLSInfluence, variance_inflation_factor
 from statsmodels.stats.stattools import durbin_watson, jarque_bera
 
-from lifecycle.coefficients import CONST, design_names, metric_name
+from lifecycle.coefficients import CONST, design_names, metric_name, numbered
 from lifecycle.contract import Contract
 from lifecycle.models import preprocessor
 
@@ -100,9 +100,9 @@ def diagnostics(results: Any, design: pd.DataFrame) -> dict[str, float]:
     """
     values = design.to_numpy()
     found = {
-        f"vif/{metric_name(str(name))}": float(variance_inflation_factor(values, index))
-        for index, name in enumerate(design.columns[: MOST_VIF_COLUMNS + 1])
-        if name != CONST
+        f"vif/{name}": float(variance_inflation_factor(values, index))
+        for index, name in enumerate(numbered(metric_name(str(column)) for column in design.columns))
+        if 0 < index <= MOST_VIF_COLUMNS
     }
     residuals = results.resid.to_numpy()
     statistic, p, _, _ = het_breuschpagan(residuals, values)

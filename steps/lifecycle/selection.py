@@ -1,5 +1,6 @@
 """Which candidate becomes the champion: chosen by cross-validation, judged by the test rows."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,7 +45,10 @@ def choose(candidates: Sequence[Candidate], metric: Metric) -> Candidate:
     UserError
         Where no candidate has the metric.
     """
-    scored = sorted((c for c in candidates if f"cv_{metric.name}" in c.scores), key=lambda c: (c.started, c.run_id))
+    scored = sorted(
+        (c for c in candidates if math.isfinite(c.scores.get(f"cv_{metric.name}", math.nan))),
+        key=lambda c: (c.started, c.run_id),
+    )
     if not scored:
         raise UserError(f"metric: no candidate of this table has tracked cv_{metric.name}; run a step that does.")
     scores = [candidate.scores[f"cv_{metric.name}"] for candidate in scored]

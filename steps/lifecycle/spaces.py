@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from hyperopt import hp
-from hyperopt.pyll import scope
 
 
 @dataclass(frozen=True)
@@ -130,19 +129,23 @@ class Steps:
         Raises
         ------
         ValueError
-            Where not low < high, or the step is not positive.
+            Where not low < high, the step is not positive, or steps from low do not reach high.
         """
         if not self.low < self.high or self.step < 1:
             raise ValueError(f"steps need low < high and a step of at least 1, got {self}")
+        if (self.high - self.low) % self.step:
+            raise ValueError(f"steps from low must reach high, got {self}")
 
     def compile(self, label: str) -> Any:
-        """Return hyperopt's node; its ends reach half a step out so that the ends come up as often as the rest."""
-        half = self.step * 0.4999
-        return scope.int(hp.quniform(label, self.low - half, self.high + half, self.step))
+        """Return hyperopt's node, whose point is the number of steps from ``low``.
+
+        Its ends reach half a step out, so that both come up as often as the rest.
+        """
+        return hp.quniform(label, -0.4999, (self.high - self.low) // self.step + 0.4999, 1)
 
     def value(self, point: Any) -> int:
-        """Return the number drawn, kept within the ends."""
-        return min(max(round(float(point)), self.low), self.high)
+        """Return the number that many steps from ``low``."""
+        return self.low + self.step * min(max(round(float(point)), 0), (self.high - self.low) // self.step)
 
 
 Range = Choice | LogNormal | LogUniform | Uniform | Steps

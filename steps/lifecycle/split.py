@@ -17,7 +17,8 @@ from sklearn.model_selection import (
     train_test_split,
 )
 
-from lifecycle.errors import UserError
+from lifecycle.columns import levels_of
+from lifecycle.errors import UserError, shown
 
 Rows = npt.NDArray[np.int64]
 
@@ -64,8 +65,8 @@ def split_rows(
             counts = target.value_counts()
             if int(counts.iloc[-1]) < 2:
                 raise UserError(
-                    f"split: the class {counts.index[-1]!r} of {target.name!r} has a single row, which a stratified "
-                    "split cannot put on both sides; leave the class out by query, or set split=random."
+                    f"split: the class {shown(counts.index[-1])} of {target.name!r} has a single row, which a "
+                    "stratified split cannot put on both sides; leave the class out by query, or set split=random."
                 )
         try:
             train, test = train_test_split(
@@ -76,23 +77,25 @@ def split_rows(
             )
         except ValueError as error:
             raise UserError(
-                f"test_size: {test_size:g} of {len(target)} rows cannot be split {split}: {error}; "
+                f"test_size: {test_size:g} of {len(target)} rows cannot be split {split}: {_words(error)}; "
                 "give more rows or another test_size."
             ) from error
         return train, test
     if by is None:
         raise ValueError(f"a {split} split needs the column to split by")
-    if split != "hash" and by.isna().any():
-        raise UserError(
-            f"split_column: {by.name!r} has {int(by.isna().sum())} missing cells, and a row without one belongs to "
-            "neither side; fill or leave them out by query."
-        )
+    if split != "hash":
+        check_complete(by)
     if split == "group":
         if by.nunique() < 2:
             raise UserError(f"split_column: {by.name!r} has one group only; choose a column with several.")
-        [(train, test)] = GroupShuffleSplit(1, test_size=test_size, random_state=seed).split(
-            positions, groups=by.to_numpy()
-        )
+        splitter = GroupShuffleSplit(1, test_size=test_size, random_state=seed)
+        try:
+            [(train, test)] = splitter.split(positions, groups=by.to_numpy())
+        except ValueError as error:
+            raise UserError(
+                f"test_size: {test_size:g} of the {by.nunique()} groups in {by.name!r} leaves one side empty; "
+                "give another test_size or a column with more groups."
+            ) from error
     elif split == "time":
         ranks = by.rank(method="min", pct=True).to_numpy()
         # Rows of one moment share a rank, so they fall on one side.
@@ -100,7 +103,9 @@ def split_rows(
         order = np.argsort(by.to_numpy(), kind="stable")
         train, test = order[ranks[order] <= border], order[ranks[order] > border]
     else:
-        fractions = pd.util.hash_array(by.to_numpy(dtype=object).astype(str), hash_key=f"{seed:016d}") / 2.0**64
+        # The text of each cell by itself: a later row may change the type that the whole column is read with.
+        texts = levels_of(by).fillna("").to_numpy(dtype=object)
+        fractions = pd.util.hash_array(texts, hash_key=f"{seed:016d}", categorize=False) / 2.0**64
         train, test = positions[fractions >= test_size], positions[fractions < test_size]
     if not len(train) or not len(test):
         raise UserError(
@@ -112,7 +117,28 @@ def split_rows(
 
 def row_texts(frame: pd.DataFrame) -> "pd.Series[Any]":
     """Write each row's content as one text, for the hash split without a key column: equal rows stay together."""
-    return pd.Series(pd.util.hash_pandas_object(frame.astype(str), index=False).astype(str), name="the row's content")
+    texts = frame.apply(levels_of).fillna("")
+    return pd.Series(pd.util.hash_pandas_object(texts, index=False).astype(str), name="the row's content")
+
+
+def check_complete(by: "pd.Series[Any]") -> None:
+    """Refuse groups or times with missing cells.
+
+    Raises
+    ------
+    UserError
+        Naming the column.
+    """
+    if by.isna().any():
+        raise UserError(
+            f"split_column: {by.name!r} has {int(by.isna().sum())} missing cells, and a row without one belongs to "
+            "neither side; fill or leave them out by query."
+        )
+
+
+def _words(error: Exception) -> str:
+    """Return what a library says, fit for the middle of a sentence."""
+    return str(error).split(". ")[0].replace(";", ",").rstrip(". ")
 
 
 def assign_folds(
@@ -157,8 +183,8 @@ def assign_folds(
         counts = target.value_counts()
         if int(counts.iloc[-1]) < folds:
             raise UserError(
-                f"folds: the class {counts.index[-1]!r} of {target.name!r} has {int(counts.iloc[-1])} training rows, "
-                f"fewer than {folds} folds; give fewer folds, more rows, or leave the class out by query."
+                f"folds: the class {shown(counts.index[-1])} of {target.name!r} has {int(counts.iloc[-1])} training "
+                f"rows, fewer than {folds} folds; give fewer folds, more rows, or leave the class out by query."
             )
     places = np.zeros(len(target), dtype=np.int64)
     rows = np.zeros((len(target), 1))

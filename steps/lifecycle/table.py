@@ -13,8 +13,11 @@ from pandas.api import types
 from lifecycle.columns import levels_of, numbers_of
 from lifecycle.contract import (
     NUMERIC,
+    Column,
     Contract,
+    check_finite,
     check_header,
+    check_order,
     describe,
     find_positive,
     find_task,
@@ -22,7 +25,7 @@ from lifecycle.contract import (
 )
 from lifecycle.errors import UserError, listed
 from lifecycle.settings import FOLD_COLUMN, TableSettings
-from lifecycle.split import assign_folds, row_texts, split_rows
+from lifecycle.split import assign_folds, check_complete, row_texts, split_rows
 
 Positions = npt.NDArray[np.int64]
 
@@ -102,25 +105,27 @@ def prepare(
     """
     check_header([str(name) for name in raw.columns], settings, len(raw))
     kept = raw[raw[settings.target].notna()].reset_index(drop=True)
+    check_finite(kept[settings.target], "target")
     task = find_task(kept[settings.target], settings.task) if len(kept) else "regression"
     labels = labels_of(kept[settings.target], task, settings.target)
-    split = settings.split
-    if split == "auto":
-        split = "stratified" if task == "classification" else "random"
-    if split == "stratified" and task == "regression":
+    split = _settled_split(settings, task)
+    if task == "regression" and settings.positive:
         raise UserError(
-            f"split: a stratified split needs classes, but {settings.target!r} is a regression target; "
-            "set split=random, group, time or hash."
+            f"positive: {settings.positive!r} was given, but {settings.target!r} is a quantity; leave it out."
         )
+    by = kept[settings.split_column] if settings.split_column else None
+    if by is not None and split != "hash":
+        check_complete(by)
+    if split == "hash" and by is None:
+        by = row_texts(kept)
+    inputs = [name for name in kept.columns if name not in (settings.target, *settings.drop)]
     if raw_test is not None:
-        test_kept, test_labels = _second_table(raw_test, settings, task, list(kept.columns), labels)
-        everything = pd.concat([kept, test_kept], ignore_index=True)
+        train_rows = np.arange(len(kept))
+        test_kept, test_labels = _second_table(raw_test, settings, task, inputs, labels)
     else:
-        test_kept, test_labels = kept.iloc[:0], labels.iloc[:0]
-        everything = kept
-    orders = {order.column: order for order in settings.ordinal}
-    left = {settings.target, *settings.drop}
-    columns = tuple(describe(everything[name], orders.get(name)) for name in everything.columns if name not in left)
+        train_rows, test_rows = split_rows(labels, split, settings.test_size, settings.seed, by)
+        test_kept, test_labels = kept.iloc[test_rows], labels.iloc[test_rows].reset_index(drop=True)
+    train_kept = kept.iloc[train_rows]
     contract = Contract(
         target=settings.target,
         task=task,
@@ -128,58 +133,88 @@ def prepare(
         positive=find_positive(labels, settings.positive) if task == "classification" else None,
         split=split,
         query=settings.query,
-        columns=columns,
+        columns=_columns(train_kept, test_kept, inputs, settings),
         rows_without_target=len(raw) - len(kept),
     )
-    if task == "regression" and settings.positive:
-        raise UserError(
-            f"positive: {settings.positive!r} was given, but {settings.target!r} is a quantity; leave it out."
-        )
     if not contract.features:
         roles = listed(f"{column.name} ({column.role})" for column in contract.left_out)
         raise UserError(f"data: {settings.data!r} has no column to learn from; beside the target there are: {roles}.")
-    by = kept[settings.split_column] if settings.split_column else None
-    if split == "hash" and by is None:
-        by = row_texts(kept)
-    if raw_test is not None:
-        train_rows = np.arange(len(kept))
-    else:
-        train_rows, test_rows = split_rows(labels, split, settings.test_size, settings.seed, by)
-        test_kept, test_labels = kept.iloc[test_rows], labels.iloc[test_rows].reset_index(drop=True)
+    fold_by = by.iloc[train_rows].reset_index(drop=True) if by is not None and split in ("group", "time") else None
     train_labels = labels.iloc[train_rows].reset_index(drop=True)
-    if task == "classification" and train_labels.nunique() < len(contract.classes):
-        lost = sorted(set(contract.classes) - set(train_labels.unique().tolist()))
+    _check_classes(train_labels, contract, split)
+    folds = assign_folds(train_labels, task, split, settings.folds, settings.seed, fold_by)
+    train = features_of(train_kept, contract)
+    train[settings.target], train[FOLD_COLUMN] = train_labels, folds
+    for fit, _ in read_prepared(train, contract).fold_pairs:
+        _check_classes(train_labels.iloc[fit], contract, split, "folds")
+    test = _test_features(test_kept, contract, settings).assign(**{settings.target: test_labels})
+    return train, test, contract
+
+
+def _settled_split(settings: TableSettings, task: str) -> str:
+    if settings.split == "auto":
+        return "stratified" if task == "classification" else "random"
+    if settings.split == "stratified" and task == "regression":
+        raise UserError(
+            f"split: a stratified split needs classes, but {settings.target!r} is a regression target; "
+            "set split=random, group, time or hash."
+        )
+    return settings.split
+
+
+def _columns(train: pd.DataFrame, test: pd.DataFrame, inputs: list[str], settings: TableSettings) -> tuple[Column, ...]:
+    """Describe the columns by the training rows alone: what a model reads must not hang on test rows."""
+    orders = {order.column: order for order in settings.ordinal}
+    for name in inputs:
+        for rows, option in ((train, "data"), (test, "test_data" if settings.test_data else "data")):
+            check_finite(rows[name], option)
+            if name in orders:
+                check_order(rows[name], orders[name])
+    return tuple(describe(train[name], orders.get(name)) for name in inputs)
+
+
+def _check_classes(labels: "pd.Series[Any]", contract: Contract, split: str, where: str = "split") -> None:
+    lost = sorted(set(contract.classes) - set(labels.unique().tolist()))
+    if lost and where == "split":
         raise UserError(
             f"split: {split} leaves no training row of the class {lost[0]!r}; set split=stratified or give more rows."
         )
-    fold_by = by.iloc[train_rows].reset_index(drop=True) if by is not None and split in ("group", "time") else None
-    folds = assign_folds(train_labels, task, split, settings.folds, settings.seed, fold_by)
-    train = features_of(kept.iloc[train_rows], contract)
-    train[settings.target], train[FOLD_COLUMN] = train_labels, folds
-    test = features_of(test_kept, contract).assign(**{settings.target: test_labels})
-    return train, test, contract
+    if lost:
+        raise UserError(
+            f"folds: by a {split} split the rows that a fold is fitted on have none of the class {lost[0]!r}; "
+            "give fewer folds or more rows, or set split=stratified."
+        )
+
+
+def _test_features(rows: pd.DataFrame, contract: Contract, settings: TableSettings) -> pd.DataFrame:
+    try:
+        return features_of(rows, contract)
+    except ValueError as error:
+        option = "test_data" if settings.test_data else "data"
+        raise UserError(f"{option}: {error} among the test rows; mend the cell, for example by query.") from error
 
 
 def _second_table(
     raw_test: pd.DataFrame,
     settings: TableSettings,
     task: str,
-    columns: list[str],
+    inputs: list[str],
     labels: "pd.Series[Any]",
 ) -> tuple[pd.DataFrame, "pd.Series[Any]"]:
-    absent = [name for name in columns if name not in raw_test.columns]
+    absent = [name for name in (*inputs, settings.target) if name not in raw_test.columns]
     if absent:
         raise UserError(
             f"test_data: {settings.test_data!r} lacks the columns {listed(absent)}; "
             "give a table with the training table's columns, or leave them out by drop."
         )
-    kept = raw_test.loc[raw_test[settings.target].notna(), columns].reset_index(drop=True)
+    kept = raw_test[raw_test[settings.target].notna()].reset_index(drop=True)
     if not len(kept):
         raise UserError(f"test_data: {settings.test_data!r} has no row with a target; give a table that has.")
     found = kept[settings.target]
     if task == "regression":
-        if not types.is_numeric_dtype(found):
+        if types.is_bool_dtype(found) or not types.is_numeric_dtype(found):
             raise UserError(f"test_data: {settings.target!r} is not numeric there; give the same quantity as in data.")
+        check_finite(found, "test_data")
         return kept, found.astype("float64")
     # By the text of the label: a table that holds only 0 and 1 may have been read with another dtype.
     by_text = {text: label for text, label in zip(levels_of(labels), labels, strict=True)}

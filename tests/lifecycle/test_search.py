@@ -1,0 +1,349 @@
+"""The search: the same trials whatever order they end in, a winner by rule, and an end for every trial begun."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lifecycle.contract import Contract
+from lifecycle.metrics import BINARY, REGRESSION, Metric
+from lifecycle.models import MODELS, space_for
+from lifecycle.search import Suggester, best_of, best_record, run_search
+from lifecycle.settings import SearchSettings
+from lifecycle.spaces import Choice, LogNormal, Space, Steps, Uniform, Values, point_of
+from lifecycle.trials import FAILED, FINISHED, TrialRecord
+
+F1, RMSE = BINARY["f1"], REGRESSION["rmse"]
+SPACE: Space = {
+    "logreg": {"C": LogNormal(0, 1), "solver": Choice(("liblinear", "lbfgs"))},
+    "rf": {"n_estimators": Steps(100, 500, 50), "max_depth": Steps(2, 12)},
+    "svm": {"C": LogNormal(0, 1), "u": Uniform(0, 1)},
+}
+Score = Callable[[Values], float]
+
+
+def hill(values: Values) -> float:
+    """Score a point so that some are better than others."""
+    return {"logreg": 0.5, "rf": 0.3, "svm": 0.1}[values["model"]] - abs(np.log(values.get("C", 2.0)) - 0.5) / 10
+
+
+class OutOfOrder:
+    """An engine whose trials end in an order of its own: of those under way, a thread ends one at random.
+
+    Parameters
+    ----------
+    workers : int
+        Trials at once.
+    score : callable
+        Scores values; what it raises makes a failed record.
+    """
+
+    def __init__(self, workers: int, score: Score = hill, seconds: float = 0.0) -> None:
+        self.workers = workers
+        self.score = score
+        self.seconds = seconds
+        self.most = 0
+        self.ended: list[int] = []
+        self._chance = random.Random(1)
+        self._under_way: dict[int, tuple[Values, Future[TrialRecord]]] = {}
+        self._change = threading.Condition()
+        self._open = True
+
+    @contextmanager
+    def at_work(self) -> Iterator["OutOfOrder"]:
+        thread = threading.Thread(target=self._work)
+        thread.start()
+        try:
+            yield self
+        finally:
+            with self._change:
+                self._open = False
+                self._change.notify()
+            thread.join()
+
+    def submit(self, number: int, values: Values) -> "Future[TrialRecord]":
+        future: Future[TrialRecord] = Future()
+        with self._change:
+            self._under_way[number] = (values, future)
+            self.most = max(self.most, len(self._under_way))
+            self._change.notify()
+        return future
+
+    def _work(self) -> None:
+        while True:
+            with self._change:
+                self._change.wait_for(lambda: self._under_way or not self._open)
+                if not self._under_way:
+                    return
+            # Time for the search to hand out as many as it would.
+            time.sleep(self.seconds or 0.002)
+            with self._change:
+                number = self._chance.choice(sorted(self._under_way))
+                values, future = self._under_way.pop(number)
+                self.ended.append(number)
+            future.set_result(self._record(number, values))
+
+    def _record(self, number: int, values: Values) -> TrialRecord:
+        try:
+            return TrialRecord(number, values, score=self.score(values))
+        except ArithmeticError as error:
+            return TrialRecord(number, values, status=FAILED, error=f"ArithmeticError: {error}")
+
+
+def settings(**changes: Any) -> SearchSettings:
+    """Make a search's settings."""
+    return SearchSettings(**{"models": tuple(SPACE), "metric": "f1", "max_evals": 30, **changes})
+
+
+def searched(
+    workers: int = 1, seed: int = 1, algo: str = "tpe", score: Score = hill, trials: int = 30, space: Space = SPACE
+) -> list[Values]:
+    """Run a search, and give the values of its trials in order."""
+    with OutOfOrder(workers, score).at_work() as engine:
+        records = run_search(
+            settings(max_evals=trials), Suggester(space, algo, F1, seed), engine, lambda *_: None, lambda _: None
+        )
+    assert [record.number for record in records] == list(range(trials))
+    assert engine.most <= workers
+    assert (workers == 1) == (engine.ended == sorted(engine.ended))
+    return [record.values for record in records]
+
+
+# ------------------------------------------------------------------------------------ repeatable
+
+
+@pytest.fixture(scope="module")
+def alone() -> list[Values]:
+    """Give the trials of a search by one worker."""
+    return searched()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 4])
+def test_the_same_seed_gives_the_same_trials_on_any_number_of_workers(workers: int, alone: list):
+    """Up to four, in whatever order they end; with 30 trials TPE has learned from the first ones."""
+    assert searched(workers) == alone
+
+
+@pytest.mark.parametrize("algo", ["rand", "anneal"])
+def test_every_algorithm_gives_the_same_trials_again(algo: str):
+    one = searched(1, algo=algo, trials=16)
+    assert searched(4, algo=algo, trials=16) == one
+    assert searched(1, seed=2, algo=algo, trials=16) != one
+
+
+def test_another_seed_gives_other_trials(alone: list):
+    assert not {point_of(values) for values in searched(seed=2)} & {point_of(values) for values in alone}
+
+
+def test_a_longer_search_begins_with_the_shorter_one(alone: list):
+    assert searched(2, trials=12) == alone[:12]
+
+
+def test_the_results_of_earlier_trials_are_read(alone: list):
+    """But for the first ones, which are drawn at random."""
+    other = searched(score=lambda values: -hill(values))
+    assert other[:20] == alone[:20]
+    assert other != alone
+
+
+@pytest.mark.parametrize("algo", ["tpe", "anneal"])
+@pytest.mark.parametrize("metric", [F1, RMSE])
+def test_the_search_goes_where_the_metric_is_better(algo: str, metric: Metric):
+    """One of two models has the better score: greater for F1, smaller for RMSE."""
+    suggester = Suggester({"good": {"u": Uniform(0, 1)}, "bad": {"u": Uniform(0, 1)}}, algo, metric, 3)
+    chosen = []
+    for number in range(45):
+        values = suggester.ask(number)
+        chosen.append(values["model"])
+        score = 0.9 if (values["model"] == "good") == metric.greater_is_better else 0.1
+        suggester.tell(TrialRecord(number, values, score=score))
+    assert chosen[20:].count("good") >= 17
+
+
+@pytest.mark.parametrize("algo", ["tpe", "rand", "anneal"])
+def test_what_a_search_asks_for_is_within_the_space_also_once_it_has_learned(algo: str):
+    """With the best at the edge of every range, and every third trial failing."""
+    space: Space = {"m": {"n": Steps(1, 9), "u": Uniform(2, 3), "k": Choice(("a", None)), "c": LogNormal(0, 1)}}
+    suggester = Suggester(space, algo, F1, 7)
+    for number in range(45):
+        values = suggester.ask(number)
+        assert type(values["n"]) is int
+        assert 1 <= values["n"] <= 9
+        assert 2 <= values["u"] <= 3
+        assert values["k"] in ("a", None)
+        assert values["c"] > 0
+        failed = number % 3 == 0
+        record = TrialRecord(number, values, FAILED if failed else FINISHED, float("nan") if failed else values["n"])
+        suggester.tell(record)
+
+
+# --------------------------------------------------------------------------------------- repeats
+
+SIX: Space = {"a": {"k": Choice((1, 2, 3))}, "b": {"k": Choice((1, 2, 3))}}
+
+
+@pytest.mark.parametrize("algo", ["tpe", "rand", "anneal"])
+def test_a_point_is_not_tried_twice_while_there_are_others(algo: str):
+    """Drawn at random, four of six points would all be different in 28 of 100 searches."""
+    for seed in range(8):
+        suggester = Suggester(SIX, algo, F1, seed)
+        points = []
+        for number in range(4):
+            values = suggester.ask(number)
+            points.append(point_of(values))
+            suggester.tell(TrialRecord(number, values, score=0.5))
+        assert len(set(points)) == 4
+
+
+def test_a_space_that_is_used_up_is_searched_on():
+    values = searched(2, algo="rand", trials=40, space=SIX, score=lambda values: values["k"])
+    assert {point_of(one) for one in values} == {point_of({"model": m, "k": k}) for m in "ab" for k in (1, 2, 3)}
+
+
+# ------------------------------------------------------------------------- begun and ended trials
+
+
+def test_each_trial_is_told_once_as_it_begins_and_once_as_it_ends():
+    """Both in the thread of the search, and never one for which there is no worker."""
+    told: list[tuple[str, int]] = []
+    here = threading.get_ident()
+
+    def started(number: int, values: Values) -> None:
+        assert threading.get_ident() == here
+        told.append(("started", number))
+
+    def ended(record: TrialRecord) -> None:
+        assert threading.get_ident() == here
+        told.append(("ended", record.number))
+
+    with OutOfOrder(3).at_work() as engine:
+        records = run_search(settings(max_evals=14), Suggester(SPACE, "rand", F1, 1), engine, started, ended)
+    assert engine.most == 3
+    assert [number for what, number in told if what == "started"] == list(range(14))
+    assert sorted(number for what, number in told if what == "ended") == list(range(14))
+    assert all(told.index(("started", number)) < told.index(("ended", number)) for number in range(14))
+    assert [record.number for record in records] == list(range(14))
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_failed_trials_do_not_stop_the_search(workers: int):
+    def fragile(values: Values) -> float:
+        if values["model"] == "rf":
+            raise ArithmeticError("no forest today")
+        return hill(values)
+
+    with OutOfOrder(workers, fragile).at_work() as engine:
+        records = run_search(settings(), Suggester(SPACE, "tpe", F1, 1), engine, lambda *_: None, lambda _: None)
+    assert len(records) == 30
+    assert {record.status for record in records} == {FAILED, FINISHED}
+    for record in records:
+        assert (record.status == FAILED) == (record.values["model"] == "rf")
+
+
+def test_no_trial_begins_after_the_time_is_over_and_those_begun_are_waited_for():
+    begun: list[float] = []
+    ended: list[int] = []
+    start = time.monotonic()
+    with OutOfOrder(2, seconds=0.05).at_work() as engine:
+        records = run_search(
+            settings(max_evals=500, timeout=0.3),
+            Suggester(SPACE, "rand", F1, 1),
+            engine,
+            lambda number, values: begun.append(time.monotonic() - start),
+            lambda record: ended.append(record.number),
+        )
+    assert 2 <= len(records) < 40
+    # A suggestion may be under way as the time runs out.
+    assert begun[-1] < 0.3 + 0.25
+    assert len(begun) == len(ended) == len(records)
+
+
+def test_one_trial_ends_a_search_of_one():
+    assert len(searched(1, trials=1)) == 1
+
+
+# ---------------------------------------------------------------------------------------- winner
+
+
+def record(number: int, model: str, score: float, error: str = "") -> TrialRecord:
+    """Make a record; one with an error has failed."""
+    return TrialRecord(number, {"model": model}, FAILED if error else FINISHED, score, error=error)
+
+
+def winner(metric: Metric, *records: TrialRecord, task: str = "classification") -> int:
+    """Give the number of the winner."""
+    return best_record(records, metric, task).number
+
+
+def test_the_best_score_wins_by_the_metrics_direction():
+    records = [record(0, "rf", 0.3), record(1, "svm", 0.7), record(2, "logreg", 0.1)]
+    assert winner(F1, *records) == 1
+    quantities = [record(0, "rf", 0.3), record(1, "lasso", 0.7), record(2, "ridge", 0.1)]
+    assert winner(RMSE, *quantities, task="regression") == 2
+    assert winner(REGRESSION["r2"], *quantities, task="regression") == 1
+
+
+def test_of_equal_scores_the_simpler_model_wins_then_the_earlier_trial():
+    assert winner(F1, record(0, "rf", 0.5), record(1, "logreg", 0.5), record(2, "logreg", 0.5)) == 1
+    assert winner(F1, record(0, "rf", 0.5), record(1, "dtc", 0.5), record(2, "svm", 0.5)) == 1
+    assert winner(RMSE, record(0, "rf", 2.0), record(1, "ridge", 2.0), task="regression") == 1
+
+
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
+def test_scores_within_a_billionth_of_each_other_are_equal(size: float):
+    """Relative to the score, whatever its size."""
+    near, far = size * (1 - 0.5e-9), size * (1 - 2e-9)
+    assert winner(F1, record(0, "rf", size), record(1, "logreg", near)) == 1
+    assert winner(F1, record(0, "rf", size), record(1, "logreg", far)) == 0
+    near, far = size * (1 + 0.5e-9), size * (1 + 2e-9)
+    assert winner(RMSE, record(0, "rf", size), record(1, "ridge", near), task="regression") == 1
+    assert winner(RMSE, record(0, "rf", size), record(1, "ridge", far), task="regression") == 0
+
+
+def test_negative_scores_and_noughts_are_compared_too():
+    assert winner(REGRESSION["r2"], record(0, "rf", -2.0), record(1, "ridge", -3.0), task="regression") == 0
+    assert winner(F1, record(0, "rf", 0.0), record(1, "logreg", 0.0)) == 1
+
+
+def test_a_failed_trial_wins_nothing():
+    failed = record(0, "logreg", float("nan"), "ValueError: bad")
+    assert winner(F1, failed, record(1, "rf", 0.1)) == 1
+
+
+def test_a_search_in_which_all_failed_has_no_winner_and_says_why(refused: Callable):
+    records = [
+        record(0, "svm", float("nan"), "ValueError: bad"),
+        record(1, "rf", float("nan"), "MemoryError: too much"),
+        record(2, "svm", float("nan"), "ValueError: bad"),
+    ]
+    with refused(
+        "models: all 3 trials failed (svm: ValueError: bad, rf: MemoryError: too much); mend the table or the models."
+    ):
+        best_record(records, F1, "classification")
+
+
+def test_a_search_without_a_trial_has_no_winner(refused: Callable):
+    with refused("timeout: the time was over before the first trial began; give more seconds."):
+        best_record([], F1, "classification")
+
+
+def test_the_best_of_some_scores_by_rank_then_place():
+    assert best_of([0.1, 0.9, 0.9], [0, 5, 4], F1) == 2
+    assert best_of([0.1, 0.9, 0.9], [0, 5, 5], F1) == 1
+    assert best_of([0.1, 0.9, 0.9], [0, 5, 4], RMSE) == 0
+
+
+def test_every_model_offered_has_a_rank_to_win_ties_by():
+    contract = Contract("y", "classification", (0, 1), 1, "random")
+    names = tuple(MODELS["classification"])
+    records = [record(number, name, 0.5) for number, name in enumerate(space_for(names, contract))]
+    assert winner(F1, *records) == names.index("logreg")
+    ranks = [MODELS["regression"][name].rank for name in ("ridge", "linear_svr", "rf", "gradient_boosting")]
+    assert all(one < other for one, other in pairwise(ranks))

@@ -1,0 +1,516 @@
+"""A user's mistake ends in one sentence, exit code 2, and nothing half-done; a fault of ours in a traceback."""
+
+import http.server
+import os
+import re
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from subprocess import TimeoutExpired
+from typing import Any, NamedTuple
+
+import pytest
+
+pytestmark = pytest.mark.whole
+
+HEADER = "size,kind,weight,churned\n"
+ROWS = [(i % 7, "ab"[i % 2], i * 37 % 11, i % 2) for i in range(60)]
+BODY = "".join(f"{size},{kind},{weight},{churned}\n" for size, kind, weight, churned in ROWS)
+SAMPLES = "churn, ecommerce, iris, diabetes"
+METRICS = "f1, accuracy, precision, recall, roc_auc"
+# Mistakes that need not have mlflow imported are told in seconds; those of the table need it read; a step's own need it
+# prepared. Of tables that a case makes itself, {tables} is the folder; `...` stands for anything.
+
+
+class Case(NamedTuple):
+    step: str
+    options: list[str]
+    sentence: str
+
+
+def table(name: str, *options: str, step: str = "prepare", target: str = "churned") -> tuple[str, list[str]]:
+    return step, ["--data", f"{{tables}}/{name}", "--target", target, *options]
+
+
+AT_ONCE = {
+    "no such file": Case(
+        *table("none.csv"), "data: there is no file '{tables}/none.csv'; give the path of a CSV or Parquet file."
+    ),
+    "no such second file": Case(
+        *table("good.csv", "--test_data", "{tables}/none.csv"),
+        "test_data: there is no file '{tables}/none.csv'; give the path of a CSV or Parquet file.",
+    ),
+    "relative path": Case(
+        "prepare",
+        ["--data", "./sub/none.csv", "--target", "y"],
+        "data: there is no file './sub/none.csv' in '{here}', where the project runs; "
+        'give the absolute path, such as -P data="$PWD/sub/none.csv".',
+    ),
+    "a folder": Case(*table(""), "data: '{tables}/' is a folder; give the path of a CSV or Parquet file in it."),
+    "wrong suffix": Case(
+        *table("good.xlsx"),
+        "data: '{tables}/good.xlsx' ends in '.xlsx'; give a file that ends in one of .csv, .tsv, .txt, .parquet, .pq.",
+    ),
+    "unknown sample": Case(
+        "baseline",
+        ["--data", "chrn"],
+        f"data: 'chrn' is neither a sample ({SAMPLES}) nor a file; name a sample or give a path.",
+    ),
+    "no target for a file": Case(
+        "main",
+        ["--data", "{tables}/good.csv"],
+        "target: '{tables}/good.csv' is not a sample, so its target is not known; "
+        "give the name of the column to predict.",
+    ),
+    "unknown metric": Case(
+        "tune_lr",
+        ["--metric", "f2"],
+        f"metric: 'f2' is not known; use one of {METRICS}, f1_macro, precision_macro, recall_macro, roc_auc_ovr, "
+        "rmse, mae, r2.",
+    ),
+    "unknown algorithm": Case(
+        "tune_lr", ["--algo", "tpee"], "algo: 'tpee' is not known; use one of tpe, rand, anneal. Did you mean tpe?"
+    ),
+    "unknown estimator": Case(
+        "tune_multi",
+        ["--models", "logreg,svmm"],
+        "models: 'svmm' is not known; use one of logreg, dtc, svm, rf, ridge, lasso, elasticnet, linear_svr, "
+        "extra_trees, gradient_boosting. Did you mean svm?",
+    ),
+    "unknown split": Case(
+        "prepare",
+        ["--split", "stratifed"],
+        "split: 'stratifed' is not known; use one of ...random, stratified, group, time, hash. "
+        "Did you mean stratified?",
+    ),
+    "no trials": Case(
+        "tune_lr",
+        ["--max_evals", "0"],
+        "max_evals: 0 trials cannot find anything; give 1 or more, such as 16.",
+    ),
+    "a word for a number": Case(
+        "tune_lr",
+        ["--max_evals", "many"],
+        "Invalid value for '--max_evals': 'many' is not a valid integer; see ... --help.",
+    ),
+    "unknown option": Case(
+        "tune_lr", ["--max_eval", "3"], "No such option '--max_eval'...'--max_evals'...; see ... --help."
+    ),
+    **{
+        f"test_size {size}": Case(
+            "prepare",
+            ["--test_size", size],
+            f"test_size: {size} is outside 0 to 1; give the test rows' share, such as 0.2.",
+        )
+        for size in ("0", "1", "1.5")
+    },
+    **{
+        f"{name} of several tables": Case(
+            "main",
+            [f"--{name}", "x"],
+            f"{name}: 'x' fits one table, and data names 2 (churn, ecommerce); run them one by one, each with its own.",
+        )
+        for name in ("target", "query", "test_data", "drop", "ordinal", "positive", "metric", "models", "name")
+    },
+    "the wrong step for a sample of numbers": Case(
+        "tune_lr",
+        ["--data", "ecommerce"],
+        "tune_lr: it is for classification, and 'Yearly Amount Spent' of 'ecommerce' makes a table of regression; "
+        "run -e tune_multi instead.",
+    ),
+    **{
+        f"{step} for classes": Case(
+            step,
+            ["--data", "churn"],
+            f"{step}: it is for regression, and 'Target' of 'churn' makes a table of classification; "
+            "run -e baseline instead.",
+        )
+        for step in ("regress_sklearn", "regress_statsmodels")
+    },
+}
+# In a run that mlflow's runner has made. Nothing is prepared.
+WITH_A_RUN = {
+    "no such file": AT_ONCE["no such file"],
+    "a word for a number": AT_ONCE["a word for a number"],
+    "an empty table": Case(
+        *table("empty.csv"), "data: '{tables}/empty.csv' is empty; give a table with a header and rows."
+    ),
+    "a header only": Case(
+        *table("header.csv"), "data: '{tables}/header.csv' has a header but no rows; give a table with rows."
+    ),
+    "no such target": Case(
+        *table("good.csv", target="churn"),
+        "target: there is no column 'churn' in '{tables}/good.csv'; near it are churned.",
+    ),
+    "a target of another case": Case(
+        *table("good.csv", target="Churned"),
+        "target: there is no column 'Churned' in '{tables}/good.csv'; "
+        "names are told apart by case, there is 'churned'.",
+    ),
+    "a constant target": Case(
+        *table("constant.csv"), "target: 'churned' is constant, every row has 1; choose a column that varies."
+    ),
+    "a target all missing": Case(
+        *table("missing.csv"), "target: every cell of 'churned' is missing; choose a column that holds values."
+    ),
+    "fewer rows of a class than folds": Case(
+        *table("rare.csv"),
+        "folds: the class 1 of 'churned' has 3 training rows, fewer than 5 folds; "
+        "give fewer folds, more rows, or leave the class out by query.",
+    ),
+    "a column twice": Case(
+        *table("twice.csv"), "data: the column 'size' stands twice in '{tables}/twice.csv'; rename one of them."
+    ),
+    "a column twice but for case": Case(
+        *table("case.csv"), "data: the column 'Size' stands twice in '{tables}/case.csv'...; rename one of them."
+    ),
+    "a column twice in a header of several lines": Case(
+        *table("lines.csv"), "data: the column ... stands twice in '{tables}/lines.csv'...; rename one of them."
+    ),
+    "the fold column": Case(
+        *table("fold.csv"),
+        "data: '{tables}/fold.csv' has a column named '__fold__', which the prepared table keeps for the folds; "
+        "rename it, for example by query.",
+    ),
+    "text in a numeric order": Case(
+        *table("text.csv", "--ordinal", "size:0<1<2<3<4<5<6"),
+        "ordinal: the column 'size' holds 'three', text in a numeric order 0<1<2<3<4<5<6; "
+        "add the level to the order, lowest first, or mend the cell by query.",
+    ),
+    "a level not in the order": Case(
+        *table("good.csv", "--ordinal", "kind:b<c"),
+        "ordinal: the column 'kind' holds 'a', not in its order b<c; "
+        "add the level to the order, lowest first, or mend the cell by query.",
+    ),
+    "a broken file": Case(*table("broken.parquet"), "data: '{tables}/broken.parquet' cannot be read: ..."),
+    "a row longer than the header": Case(*table("ragged.csv"), "data: '{tables}/ragged.csv'..."),
+    "a failing query": Case(
+        *table("good.csv", "--query", "SELECT nothing FROM data"),
+        'query: it fails with ..."nothing" not found...; the table `data` has the columns size, kind, weight, churned.',
+    ),
+    "an inner step's mistake": Case(
+        *table("missing.csv", step="tune_multi"),
+        "target: every cell of 'churned' is missing; choose a column that holds values.",
+    ),
+    "an inner step's mistake under main": Case(
+        *table("empty.csv", step="main"), "data: '{tables}/empty.csv' is empty; give a table with a header and rows."
+    ),
+}
+# In such a run too, on tables that may be prepared: no trial begins, no model is made or registered.
+BEFORE_ANY_TRIAL = {
+    "the wrong step for a target of numbers": Case(
+        *table("good.csv", "--task", "regression", step="tune_lr", target="weight"),
+        "tune_lr: it is for classification, and 'weight' of '{tables}/good.csv' makes a table of regression; "
+        "run -e tune_multi instead.",
+    ),
+    "another task's metric": Case(
+        "tune_lr", ["--metric", "rmse"], f"metric...: 'rmse' is not known; use one of {METRICS}."
+    ),
+    "another task's estimator among others": Case(
+        "main",
+        ["--data", "churn", "--models", "logreg,ridge", "--max_evals", "2"],
+        "models: 'ridge' is not for classification; use one of logreg, dtc, svm, rf.",
+    ),
+    "unknown metric to register by": Case(
+        "register", ["--metric", "f2"], f"metric: 'f2' is not known; use one of {METRICS}..."
+    ),
+    "no such run": Case(
+        "register",
+        ["--run_id", "0123456789abcdef0123456789abcdef"],
+        "run_id: there is no run '0123456789abcdef0123456789abcdef' in this tracking store; "
+        "copy the id from a run's page.",
+    ),
+    "no such run under main": Case(
+        "main",
+        ["--data", "churn", "--max_evals", "2", "--run_id", "0123456789abcdef0123456789abcdef"],
+        "run_id: there is no run '0123456789abcdef0123456789abcdef' in this tracking store; "
+        "copy the id from a run's page.",
+    ),
+    "a deleted run": Case(
+        "register",
+        ["--run_id", "{deleted}"],
+        "run_id: run {deleted} is deleted; restore it, or name another run.",
+    ),
+    "a run without a model": Case(
+        "register",
+        ["--run_id", "{without_model}"],
+        "run_id: run {without_model} has no model; name a run that logged one.",
+    ),
+    "a run of another table": Case(
+        "register",
+        ["--run_id", "{other_table}"],
+        "run_id: run {other_table} is of another table (lifecycle.table ..., this one is ...); "
+        "give the table parameters that it was made with, or name another run.",
+    ),
+    "a run that took over another": Case(
+        "register",
+        ["--run_id", "{reused}"],
+        "run_id: run {reused} took over the work of another and has no model; name that one, {candidate}.",
+    ),
+    "a name that no registry takes": Case("register", ["--name", "a/b"], "name: 'a/b'..."),
+    "a name that no registry takes under main": Case(
+        "main", ["--data", "churn", "--max_evals", "2", "--name", "a:b"], "name: 'a:b'..."
+    ),
+    "a model no better than a constant": Case(
+        *table("noise.csv", step="register"),
+        "run_id: the best candidate (logistic regression of baseline, run ...) has F1 ... on the test rows, and the "
+        "best constant prediction has ...: it is not registered; search longer, or give better columns.",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of tables, each wrong in one way, and one that is good."""
+    folder = tmp_path_factory.mktemp("tables")
+    texts = {
+        "good.csv": HEADER + BODY,
+        "good.xlsx": HEADER + BODY,
+        "empty.csv": "",
+        "header.csv": HEADER,
+        "constant.csv": HEADER + re.sub(r",\d$", ",1", BODY, flags=re.MULTILINE),
+        "missing.csv": HEADER + re.sub(r",\d$", ",", BODY, flags=re.MULTILINE),
+        "rare.csv": HEADER + with_ones(4),
+        "twice.csv": HEADER.replace("weight", "size") + BODY,
+        "case.csv": HEADER.replace("weight", "Size") + BODY,
+        "lines.csv": 'size,"how\nheavy","how\nheavy",churned\n' + BODY,
+        "fold.csv": HEADER.replace("weight", "__fold__") + BODY,
+        "text.csv": HEADER + BODY + "three,a,4,1\n",
+        "ragged.csv": HEADER + BODY + "1,a,2,0,5\n",
+        "broken.parquet": "PAR1 and no more",
+        # The target has nothing to do with the columns.
+        "noise.csv": HEADER + "".join(f"{i * 7919 % 101},{'ab'[i % 2]},{i % 10},{i // 3 % 2}\n" for i in range(200)),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def with_ones(number: int) -> str:
+    """Return the rows with so many of the positive class."""
+    return "".join(f"{s},{k},{w},{int(i < number)}\n" for i, (s, k, w, _) in enumerate(ROWS))
+
+
+@pytest.fixture(scope="module")
+def shop(new_store: Callable[[], Any]) -> tuple[Any, dict[str, str]]:
+    """A store with a candidate of churn, one of another table, and runs that cannot be candidates."""
+    store = new_store()
+    client = store.client  # Which makes the file, before two processes would.
+    deleted = client.create_run("0").info.run_id
+    client.delete_run(deleted)
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(store.script, step) for step in ("baseline", "regress_sklearn")]:
+            done.result().well()
+    [candidate], [other] = store.steps("baseline"), store.steps("regress_sklearn")
+    tags = {"lifecycle.reused": candidate.info.run_id, "lifecycle.table": candidate.data.tags["lifecycle.table"]}
+    reused = client.create_run("0", tags=tags).info.run_id
+    client.set_terminated(reused)
+    [prepared] = store.children(candidate.info.run_id)
+    return store, {
+        "deleted": deleted,
+        "candidate": candidate.info.run_id,
+        "other_table": other.info.run_id,
+        "reused": reused,
+        "without_model": prepared.info.run_id,
+    }
+
+
+class Ended(NamedTuple):
+    """A case that has ended: where it ran, in which run, what the process left, and what it should have said."""
+
+    store: Any
+    run_id: str
+    done: Any
+    sentence: str
+
+
+@pytest.fixture(scope="module")
+def ended(
+    request: pytest.FixtureRequest, tables: Path, new_store: Callable[[], Any]
+) -> Iterator[Callable[[str, str], Ended]]:
+    """Run the cases that were selected, two at once: nearly all of the time is the start of Python."""
+    with ThreadPoolExecutor(2) as pool:
+        futures: dict[tuple[str, str], Future[Ended]] = {}
+        for item in request.session.items:
+            case = getattr(item, "callspec", None)
+            if item.path == request.path and case is not None and "name" in case.params:
+                group, name = case.params["group"], case.params["name"]
+                store, ids = (new_store(), {}) if group == "AT_ONCE" else request.getfixturevalue("shop")
+                run_id = "" if group == "AT_ONCE" else store.client.create_run("0").info.run_id
+                words = {"tables": str(tables), "here": str(store.folder), **ids}
+                futures[group, name] = pool.submit(run_case, globals()[group][name], store, run_id, words)
+        yield lambda group, name: futures[group, name].result()
+        pool.shutdown(cancel_futures=True)
+
+
+def run_case(case: Case, store: Any, run_id: str, words: dict[str, str]) -> Ended:
+    # As mlflow's runner does for the process of an entry point.
+    runner = {"MLFLOW_RUN_ID": run_id, "MLFLOW_EXPERIMENT_ID": "0", "MLFLOW_TRACKING_URI": store.uri}
+    options = [option.format(**words) for option in case.options]
+    done = store.script(case.step, *options, **(runner if run_id else {}))
+    return Ended(store, run_id, done, case.sentence.format(**words))
+
+
+def like(sentence: str) -> str:
+    """Return the pattern of a whole sentence, in which `...` stands for anything."""
+    return re.escape(sentence).replace(re.escape("..."), ".*")
+
+
+def assert_told_once(ended: Ended) -> None:
+    """One line, one sentence, no traceback, and the exit code of a user's mistake."""
+    done = ended.done
+    assert "Traceback" not in done.err + done.out, done.err
+    assert len(done.errors) == 1, done.err
+    assert re.fullmatch(like(f"Error: {ended.sentence}"), done.errors[0]), done.errors[0]
+    assert (done.out + done.err).count(done.errors[0].removeprefix("Error: ")) == 1
+    assert done.code == 2
+    # A word of numpy's is no word of the user's table.
+    assert "np." not in done.errors[0]
+
+
+def tree(store: Any, run_id: str) -> list[Any]:
+    """Return a run and all below it."""
+    found = [store.client.get_run(run_id)]
+    for run in found:
+        found += store.children(run.info.run_id)
+    return found
+
+
+@pytest.mark.parametrize(("group", "name"), [("AT_ONCE", name) for name in AT_ONCE])
+def test_mistake_is_told_at_once(ended: Callable[[str, str], Ended], group: str, name: str) -> None:
+    """Before mlflow is imported: no store is made, and nothing is printed but the sentence."""
+    case = ended(group, name)
+    assert_told_once(case)
+    assert case.done.err.count("\n") == 1 and not case.done.out
+    assert list(case.store.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(("group", "name"), [("WITH_A_RUN", name) for name in WITH_A_RUN])
+def test_mistake_is_told_and_its_run_bears_it(ended: Callable[[str, str], Ended], group: str, name: str) -> None:
+    case = ended(group, name)
+    assert_told_once(case)
+    for run in tree(case.store, case.run_id):
+        assert run.info.status == "FAILED"
+        assert run.data.tags["lifecycle.error"] == case.done.errors[0].removeprefix("Error: ")
+        assert not (case.store.artifacts(run) / "prepared").exists()
+        assert run.data.tags.get("lifecycle.step") in (None, "prepare", "main", "tune_multi")
+
+
+@pytest.mark.parametrize(("group", "name"), [("BEFORE_ANY_TRIAL", name) for name in BEFORE_ANY_TRIAL])
+def test_mistake_is_told_before_any_trial(ended: Callable[[str, str], Ended], group: str, name: str) -> None:
+    case = ended(group, name)
+    assert_told_once(case)
+    run, *others = tree(case.store, case.run_id)
+    assert run.info.status == "FAILED"
+    assert run.data.tags["lifecycle.error"] == case.done.errors[0].removeprefix("Error: ")
+    assert not case.store.models(case.run_id)
+    assert {other.info.status for other in others} <= {"FINISHED", "FAILED"}
+    assert not [other.info.run_name for other in others if other.data.tags.get("lifecycle.step") == "trial"]
+    assert not case.store.client.search_registered_models()
+
+
+def test_mlflow_run_shows_the_inner_sentence_once(tables: Path, new_store: Callable[[], Any], project: Path) -> None:
+    """Three processes, one sentence; mlflow's own exit code is 1 for every failure."""
+    store = new_store()
+    done = store.mlflow_run(project, "-P", f"data={tables / 'constant.csv'}", "-P", "target=churned")
+    sentence = "target: 'churned' is constant, every row has 1; choose a column that varies."
+    assert done.code == 1
+    assert done.errors == [f"Error: {sentence}"]
+    assert "Traceback" not in done.err
+    assert {(r.data.tags["lifecycle.step"], r.info.status, r.data.tags["lifecycle.error"]) for r in store.runs()} == {
+        ("main", "FAILED", sentence),
+        ("prepare", "FAILED", sentence),
+    }
+
+
+def test_fault_of_ours_shows_its_traceback(new_store: Callable[[], Any], scratch: Path, tmp_path: Path) -> None:
+    """In a copy whose inner step breaks: exit code 1 and the traceback, once; no run is left as if it were well."""
+    broken, store = tmp_path / "lifecycle", new_store()
+    shutil.copytree(scratch, broken)
+    module = broken / "steps" / "lifecycle" / "table.py"
+    text = module.read_text(encoding="utf-8")
+    module.write_text(text.replace("    check_header(", "    1 / 0\n    check_header(", 1), encoding="utf-8")
+    done = store.script("baseline", of=broken)
+    assert done.code == 1
+    assert done.err.count("ZeroDivisionError") == 1
+    assert done.err.count("Traceback") == 1
+    assert not done.errors
+    assert {(run.data.tags["lifecycle.step"], run.info.status) for run in store.runs()} == {
+        ("baseline", "FAILED"),
+        ("prepare", "FAILED"),
+    }
+
+
+# A store that cannot be reached.
+
+
+@pytest.fixture
+def unwell() -> Iterator[int]:
+    """The port of a server that answers every request by 503, as what stands before a tracking store does."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.send_response(503)
+            self.end_headers()
+
+        do_POST = do_GET
+
+        def log_message(self, *words: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """The port of a server that takes connections and never answers."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(50)
+        yield int(server.getsockname()[1])
+
+
+def assert_out_of_reach(store: Any, step: str, **variables: str) -> None:
+    try:
+        done = store.script(step, timeout=15, **variables)
+    except TimeoutExpired:
+        pytest.fail(f"{step} has not ended 15 s after its start")
+    assert done.code == 2
+    assert done.seconds < 10
+    assert "Traceback" not in done.err
+    [error] = done.errors
+    assert error.startswith("Error: MLFLOW_TRACKING_URI: ")
+
+
+@pytest.mark.parametrize(("step", "run_id"), [("baseline", ""), ("main", "0123456789abcdef0123456789abcdef")])
+def test_store_where_nobody_listens_is_told_within_ten_seconds(
+    new_store: Callable[[], Any], free_port: Callable[[], int], step: str, run_id: str
+) -> None:
+    """By hand, and in the run of a runner that has reached it a moment ago."""
+    run = {"MLFLOW_RUN_ID": run_id} if run_id else {}
+    assert_out_of_reach(new_store(), step, MLFLOW_TRACKING_URI=f"http://127.0.0.1:{free_port()}", **run)
+
+
+def test_store_that_is_unwell_is_told_within_ten_seconds(new_store: Callable[[], Any], unwell: int) -> None:
+    assert_out_of_reach(new_store(), "baseline", MLFLOW_TRACKING_URI=f"http://127.0.0.1:{unwell}")
+
+
+def test_store_that_never_answers_is_told_within_ten_seconds(new_store: Callable[[], Any], silent: int) -> None:
+    assert_out_of_reach(new_store(), "baseline", MLFLOW_TRACKING_URI=f"http://127.0.0.1:{silent}")
+
+
+def test_store_that_is_no_database_is_told_within_ten_seconds(new_store: Callable[[], Any]) -> None:
+    store = new_store()
+    other = store.folder / "notes.db"
+    other.write_text("no database " * 1000, encoding="utf-8")
+    assert_out_of_reach(store, "prepare", MLFLOW_TRACKING_URI=f"sqlite:///{other}")
+    assert os.listdir(store.folder) == ["notes.db"]
