@@ -8,6 +8,7 @@ from lifecycle.selection import judge
 @cli.command("register")
 def main(options: cli.Options) -> None:
     """Register the best candidate of a table, if it beats the dummy on the test rows."""
+    registry.check_name(options["name"])
     with steps.opened("register", options) as step:
         metric = resolve_metric(options["metric"], step.contract)
         name = options["name"] or sources.model_name(options["data"])

@@ -7,7 +7,8 @@ import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from subprocess import TimeoutExpired
 from typing import Any, NamedTuple
@@ -327,23 +328,52 @@ class Ended(NamedTuple):
     sentence: str
 
 
-@pytest.fixture(scope="module")
-def ended(
-    request: pytest.FixtureRequest, tables: Path, new_store: Callable[[], Any]
-) -> Iterator[Callable[[str, str], Ended]]:
-    """Run the cases that were selected, two at once: nearly all of the time is the start of Python."""
+Cases = Callable[[dict[str, Case], str], Ended]
+
+
+@contextmanager
+def side_by_side(
+    request: pytest.FixtureRequest, groups: list[dict[str, Case]], start: Callable[[Case], Callable[[], Ended]]
+) -> Iterator[Cases]:
+    """Run the selected cases of some groups, two at once: nearly all of the time is the start of Python."""
+    selected = [
+        (item.callspec.params["group"], item.callspec.params["name"])
+        for item in request.session.items
+        if item.path == request.path and "group" in getattr(getattr(item, "callspec", None), "params", {})
+    ]
     with ThreadPoolExecutor(2) as pool:
-        futures: dict[tuple[str, str], Future[Ended]] = {}
-        for item in request.session.items:
-            case = getattr(item, "callspec", None)
-            if item.path == request.path and case is not None and "name" in case.params:
-                group, name = case.params["group"], case.params["name"]
-                store, ids = (new_store(), {}) if group == "AT_ONCE" else request.getfixturevalue("shop")
-                run_id = "" if group == "AT_ONCE" else store.client.create_run("0").info.run_id
-                words = {"tables": str(tables), "here": str(store.folder), **ids}
-                futures[group, name] = pool.submit(run_case, globals()[group][name], store, run_id, words)
-        yield lambda group, name: futures[group, name].result()
+        futures = {
+            (id(group), name): pool.submit(start(group[name]))
+            for group, name in selected
+            if any(group is one for one in groups)
+        }
+        yield lambda group, name: futures[id(group), name].result()
         pool.shutdown(cancel_futures=True)
+
+
+@pytest.fixture(scope="module")
+def at_once(request: pytest.FixtureRequest, tables: Path, new_store: Callable[[], Any]) -> Iterator[Cases]:
+    """Each case by hand, in an empty folder."""
+
+    def start(case: Case) -> Callable[[], Ended]:
+        store = new_store()
+        return lambda: run_case(case, store, "", {"tables": str(tables), "here": str(store.folder)})
+
+    with side_by_side(request, [AT_ONCE], start) as cases:
+        yield cases
+
+
+@pytest.fixture(scope="module")
+def in_runs(request: pytest.FixtureRequest, tables: Path, shop: tuple[Any, dict[str, str]]) -> Iterator[Cases]:
+    """Each case in a run that has been made for it, all in one store."""
+    store, ids = shop
+
+    def start(case: Case) -> Callable[[], Ended]:
+        run_id = store.client.create_run("0").info.run_id
+        return lambda: run_case(case, store, run_id, {"tables": str(tables), **ids})
+
+    with side_by_side(request, [WITH_A_RUN, BEFORE_ANY_TRIAL], start) as cases:
+        yield cases
 
 
 def run_case(case: Case, store: Any, run_id: str, words: dict[str, str]) -> Ended:
@@ -379,18 +409,22 @@ def tree(store: Any, run_id: str) -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize(("group", "name"), [("AT_ONCE", name) for name in AT_ONCE])
-def test_mistake_is_told_at_once(ended: Callable[[str, str], Ended], group: str, name: str) -> None:
+def all_of(group: dict[str, Case]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(("group", "name"), [pytest.param(group, name, id=name) for name in group])
+
+
+@all_of(AT_ONCE)
+def test_mistake_is_told_at_once(at_once: Cases, group: dict[str, Case], name: str) -> None:
     """Before mlflow is imported: no store is made, and nothing is printed but the sentence."""
-    case = ended(group, name)
+    case = at_once(group, name)
     assert_told_once(case)
     assert case.done.err.count("\n") == 1 and not case.done.out
     assert list(case.store.folder.iterdir()) == []
 
 
-@pytest.mark.parametrize(("group", "name"), [("WITH_A_RUN", name) for name in WITH_A_RUN])
-def test_mistake_is_told_and_its_run_bears_it(ended: Callable[[str, str], Ended], group: str, name: str) -> None:
-    case = ended(group, name)
+@all_of(WITH_A_RUN)
+def test_mistake_is_told_and_its_run_bears_it(in_runs: Cases, group: dict[str, Case], name: str) -> None:
+    case = in_runs(group, name)
     assert_told_once(case)
     for run in tree(case.store, case.run_id):
         assert run.info.status == "FAILED"
@@ -399,9 +433,9 @@ def test_mistake_is_told_and_its_run_bears_it(ended: Callable[[str, str], Ended]
         assert run.data.tags.get("lifecycle.step") in (None, "prepare", "main", "tune_multi")
 
 
-@pytest.mark.parametrize(("group", "name"), [("BEFORE_ANY_TRIAL", name) for name in BEFORE_ANY_TRIAL])
-def test_mistake_is_told_before_any_trial(ended: Callable[[str, str], Ended], group: str, name: str) -> None:
-    case = ended(group, name)
+@all_of(BEFORE_ANY_TRIAL)
+def test_mistake_is_told_before_any_trial(in_runs: Cases, group: dict[str, Case], name: str) -> None:
+    case = in_runs(group, name)
     assert_told_once(case)
     run, *others = tree(case.store, case.run_id)
     assert run.info.status == "FAILED"

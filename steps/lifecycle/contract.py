@@ -143,7 +143,7 @@ def check_header(names: Sequence[str], settings: TableSettings, rows: int) -> No
     for name in names:
         if name.casefold() in seen:
             other = seen[name.casefold()]
-            apart = "" if other == name else f" (as {other!r}: names that differ in case alone count as one)"
+            apart = "" if other == name else f" (as {other!r}: case does not tell columns apart)"
             raise UserError(f"data: the column {name!r} stands twice in {settings.data!r}{apart}; rename one of them.")
         seen[name.casefold()] = name
     if FOLD_COLUMN in names:
@@ -245,9 +245,9 @@ def labels_of(target: "pd.Series[Any]", task: str, name: str) -> "pd.Series[Any]
     if types.is_numeric_dtype(target):
         if bool((target % 1 == 0).all()):
             return target.astype("int64")
+        fraction = shown(target[target % 1 != 0].iloc[0])
         raise UserError(
-            f"task: classification needs labels, but {name!r} holds the fraction {shown(target[target % 1 != 0].iloc[0])}; "
-            "set task=regression."
+            f"task: classification needs labels, but {name!r} holds the fraction {fraction}; set task=regression."
         )
     return target.astype(str).astype(object)
 

@@ -1,5 +1,6 @@
 """Coefficients: in the columns' own units and standardised, by the right names and with the right sign."""
 
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -117,13 +118,17 @@ def test_a_linear_support_vector_machine_of_two_classes():
 
 @pytest.mark.parametrize("classes", [3, 4, 5])
 def test_a_linear_support_vector_machine_of_several_classes_has_pairs_and_not_classes(classes: int):
-    """It separates each pair of classes: what it says of a pair must not bear the name of one class."""
+    """It separates each pair of classes: the figures of a pair bear both names, and speak for the first."""
     labels = np.digitize(VALUE, np.quantile(VALUE, np.arange(1, classes) / classes))
-    frame, _ = read(contract("classification", tuple(range(classes))), SVC(kernel="linear"), labels)
-    pairs = classes * (classes - 1) // 2
-    assert len(frame) == pairs * 6
-    assert frame["class"].nunique() == pairs
-    assert not set(frame["class"]) & set(range(classes))
+    machine = SVC(kernel="linear", decision_function_shape="ovo")
+    frame, model = read(contract("classification", tuple(range(classes))), machine, labels)
+    pairs = list(combinations(range(classes), 2))
+    assert frame["class"].unique().tolist() == [f"{one} against {other}" for one, other in pairs]
+    design = np.column_stack([DESIGN, np.ones(ROWS)])
+    for place, (one, other) in enumerate(pairs):
+        found = design @ frame.loc[frame["class"] == f"{one} against {other}", "coef"].to_numpy()
+        np.testing.assert_allclose(found, model.decision_function(RAW)[:, place], rtol=1e-8, atol=1e-8)
+        assert found[labels == one].mean() > 0 > found[labels == other].mean()
     assert as_metrics(frame) == {}
 
 
@@ -149,6 +154,7 @@ def test_a_level_that_spells_another_column_gets_a_number():
     columns = (Column("size_L", "numeric", "float64"), Column("size", "categorical", "object"))
     rows = pd.DataFrame({"size_L": RAW["age"], "size": RAW["size"].replace({"S": "A"})})
     frame, _ = read(contract("regression", columns=columns), LinearRegression(), VALUE, rows)
+    assert frame["column"].tolist() == ["size_L", "size_L_2", "size_M", "const"]
     metrics = as_metrics(frame)
     assert {"coef/size_L", "coef/size_L_2", "coef/size_M", "coef/const"} == {n for n in metrics if n.startswith("coef")}
 
@@ -158,6 +164,7 @@ def test_a_column_named_const_is_not_the_constant():
     rows = pd.DataFrame({"const": np.arange(10.0), "km": np.arange(10.0) ** 2})
     labels = 3 * rows["const"] - 2 * rows["km"] + 100
     frame, _ = read(contract("regression", columns=columns), LinearRegression(), labels, rows)
+    assert frame["column"].tolist() == ["const_2", "km", "const"]
     values = sorted(round(value, 6) for name, value in as_metrics(frame).items() if name.startswith("coef/"))
     assert values == [-2.0, 3.0, 100.0]
     # The constant keeps its name, for it is there in every table.

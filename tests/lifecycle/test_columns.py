@@ -105,6 +105,9 @@ def test_levels_of_a_column_of_any_type(column: pd.Series, levels: list):
         (pd.Series([True, None], dtype="boolean"), [1.0, NAN]),
         (pd.Series([None, None], dtype=object), [NAN, NAN]),
         (pd.Series([], dtype=object), []),
+        # A reader that found no value in a batch may call the column a time.
+        (pd.Series([pd.NaT, pd.NaT]), [NAN, NAN]),
+        (pd.Series([], dtype="datetime64[ns]"), []),
     ],
 )
 def test_numbers_of_a_column_of_any_type(column: pd.Series, numbers: list):
@@ -120,16 +123,20 @@ def test_text_in_a_numeric_column_is_refused_by_the_columns_name(dtype: Any):
 
 
 @pytest.mark.parametrize(
-    "column",
+    ("column", "cell"),
     [
-        pd.Series(pd.to_datetime(["2021-01-31"]), name="age"),
-        pd.Series(pd.to_timedelta(["1 day"]), name="age"),
-        pd.Series([[1, 2]], name="age"),
+        (pd.to_datetime(["2021-01-31", None]), "2021-01-31"),
+        (pd.to_datetime([None, "2021-01-31"]), "2021-01-31"),
+        (pd.to_timedelta(["1 day"]), "1 days"),
+        ([pd.Timestamp("2021-01-31")], "2021-01-31"),
+        ([None, [1, 2]], r"\[1, 2\]"),
     ],
+    ids=["time", "second time", "duration", "time among objects", "list"],
 )
-def test_what_is_no_number_is_refused_by_the_columns_name(column: pd.Series):
-    with pytest.raises(ValueError, match=r"^column 'age' is numeric, but holds "):
-        numbers_of(column)
+def test_what_is_no_number_is_refused_by_the_columns_name(column: Any, cell: str):
+    """Also what pandas would take for a count of nanoseconds."""
+    with pytest.raises(ValueError, match=f"^column 'age' is numeric, but holds .*{cell}"):
+        numbers_of(pd.Series(column, name="age"))
 
 
 # ------------------------------------------------------------------------------------ transformer

@@ -13,6 +13,7 @@ from pandas.testing import assert_series_equal
 from lifecycle.contract import (
     Column,
     Contract,
+    check_finite,
     check_header,
     check_order,
     describe,
@@ -132,6 +133,27 @@ def test_a_level_outside_its_order_is_refused(values: list, order: Ordinal, what
         f"ordinal: the column 'c' {what}; add the level to the order, lowest first, or mend the cell by query."
     ):
         check_order(pd.Series(values, name="c"), order)
+
+
+@pytest.mark.parametrize("values", [["S", None, "L"], [None, None], []])
+def test_missing_cells_are_no_level_outside_the_order(values: list):
+    check_order(pd.Series(values, name="c", dtype=object), SIZES)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "found"),
+    [([1.0, np.inf], "float64", "inf"), ([NAN, -np.inf], "float64", "-inf"), ([1.0, np.inf], "Float64", "inf")],
+)
+def test_an_infinite_number_is_refused(values: list, dtype: str, found: str, refused: Callable):
+    with refused(f"data: the column 'c' holds {found}; replace infinite numbers, for example by query."):
+        check_finite(pd.Series(values, name="c", dtype=dtype), "data")
+
+
+@pytest.mark.parametrize(
+    "column", [pd.Series([1.0, NAN]), pd.Series([1, None], dtype="Int64"), pd.Series(["inf"]), pd.Series([True])]
+)
+def test_what_is_not_infinite_passes(column: pd.Series):
+    check_finite(column, "data")
 
 
 # ------------------------------------------------------------------------------------------- task
@@ -318,14 +340,14 @@ def test_a_header_that_fits_passes():
         (
             ["Age", "AGE", "Churned"],
             asked(),
-            "data: the column 'AGE' stands twice in 't.csv' (as 'Age': names that differ in case alone count as "
-            "one); rename one of them.",
+            "data: the column 'AGE' stands twice in 't.csv' (as 'Age': case does not tell columns apart); "
+            "rename one of them.",
         ),
         (
             ["Straße", "STRASSE", "Churned"],
             asked(),
-            "data: the column 'STRASSE' stands twice in 't.csv' (as 'Straße': names that differ in case alone "
-            "count as one); rename one of them.",
+            "data: the column 'STRASSE' stands twice in 't.csv' (as 'Straße': case does not tell columns apart); "
+            "rename one of them.",
         ),
         (
             ["__fold__", "Churned"],

@@ -214,6 +214,20 @@ def test_equal_rows_have_equal_texts_and_others_have_not():
     assert row_texts(swapped).nunique() == 2
 
 
+def test_rows_of_nested_cells_have_texts_too():
+    """Lists, structs and bytes, as a Parquet file may hold them."""
+    rows = pd.DataFrame(
+        {
+            "list": [[1, 2], [1, 2], [1], [1, 2], [1, 2]],
+            "struct": [{"a": 1}, {"a": 1}, {"a": 1}, {"a": 2}, {"a": 1}],
+            "bytes": [bytearray(b"x")] * 4 + [bytearray(b"y")],
+        }
+    )
+    texts = row_texts(rows)
+    assert texts[0] == texts[1]
+    assert texts.nunique() == 4
+
+
 # ------------------------------------------------------------------------- what cannot be split
 
 
@@ -303,10 +317,13 @@ def test_the_refused_share_reads_as_one_sentence():
 
 
 @pytest.mark.parametrize(("groups", "test_size"), [(2, 0.6), (5, 0.9), (3, 0.95)])
-def test_groups_too_few_for_the_share_are_refused(groups: int, test_size: float):
+def test_groups_too_few_for_the_share_are_refused(groups: int, test_size: float, refused: Callable):
     """The test side would take every group."""
     by = column([row % groups for row in range(30)])
-    with pytest.raises(UserError, match=r"^(test_size|split|split_column): .*(test_size|by')"):
+    with refused(
+        f"test_size: {test_size:g} of the {groups} groups in 'by' leaves one side empty; "
+        "give another test_size or a column with more groups."
+    ):
         split_rows(labels([0, 1] * 15), "group", test_size, 1, by)
 
 

@@ -206,6 +206,15 @@ def test_folds_of_groups_hold_whole_groups():
     assert train.groupby("g")["__fold__"].nunique().max() == 1
 
 
+def test_folds_without_a_class_are_refused_by_the_class(refused: Callable):
+    raw = plain(40, y=[0] * 20 + [1] * 20)
+    with refused(
+        "folds: by a time split the rows that a fold is fitted on have none of the class 1; "
+        "give fewer folds or more rows, or set split=stratified."
+    ):
+        prepare(raw, asked(split="time", split_column="x", folds=3))
+
+
 def test_a_hash_split_without_a_column_is_of_the_rows_content():
     """Twins are on one side; and the rows keep their side in a table twice as long."""
     raw = plain(40, x=[float(row % 20) for row in range(40)], c=list("ab") * 20, y=[0, 1] * 20)
@@ -326,11 +335,11 @@ def test_a_second_table_that_does_not_fit_is_refused(second: pd.DataFrame, sente
         prepare(plain(12), asked(test_data="b.csv", folds=2), second)
 
 
-def test_text_for_a_quantity_in_the_second_table_is_refused(refused: Callable):
+@pytest.mark.parametrize("values", [["u", "v"], [True, False]], ids=["texts", "booleans"])
+def test_what_is_no_quantity_in_the_second_table_is_refused(values: list, refused: Callable):
+    first, second = plain(12, y=np.linspace(0, 1, 12)), plain(2, c=["a", "b"], y=values)
     with refused("test_data: 'y' is not numeric there; give the same quantity as in data."):
-        prepare(
-            plain(12, y=np.linspace(0, 1, 12)), asked(test_data="b.csv", folds=2), plain(2, c=["a", "b"], y=["u", "v"])
-        )
+        prepare(first, asked(test_data="b.csv", folds=2), second)
 
 
 def test_a_column_that_is_dropped_may_be_absent_from_the_second_table():
@@ -341,9 +350,11 @@ def test_a_column_that_is_dropped_may_be_absent_from_the_second_table():
     assert test.columns.tolist() == ["x", "y"]
 
 
-def test_a_number_that_is_text_in_the_second_table_is_refused():
+def test_a_number_that_is_text_in_the_second_table_is_refused(refused: Callable):
     """A model's columns are not chosen from test rows: a column of numbers must not become one of levels by them."""
-    with pytest.raises(UserError, match=r"^test_data: .*'x'.*'n/a'"):
+    with refused(
+        "test_data: column 'x' is numeric, but holds 'n/a' among the test rows; mend the cell, for example by query."
+    ):
         prepare(plain(12), asked(test_data="b.csv", folds=2), plain(3, x=["1", "n/a", "2"]))
 
 
@@ -443,19 +454,56 @@ def test_a_table_that_is_unfit_is_refused(raw: pd.DataFrame, settings: TableSett
         prepare(raw, settings)
 
 
-@pytest.mark.parametrize("value", [np.inf, -np.inf])
-def test_an_infinite_number_is_refused_by_the_columns_name(value: float):
+def test_an_infinite_number_is_refused_by_the_columns_name(refused: Callable):
     """No estimator takes one; without a refusal the step that fits first ends in a traceback."""
-    with pytest.raises(UserError, match=r"'x'.*inf"):
-        prepare(plain(x=[value, *range(19)]), asked())
-    with pytest.raises(UserError, match=r"'y'.*inf"):
-        prepare(plain(y=[value, *np.linspace(0, 1, 19)]), asked())
+    rest = "; replace infinite numbers, for example by query."
+    with refused(f"data: the column 'x' holds -inf{rest}"):
+        prepare(plain(x=[-np.inf, *range(19)]), asked())
+    with refused(f"target: the column 'y' holds inf{rest}"):
+        prepare(plain(y=[np.inf, *np.linspace(0, 1, 19)]), asked())
+    # Wherever the split puts the row.
+    for row in range(20):
+        with refused(f"data: the column 'x' holds inf{rest}"):
+            prepare(plain(x=np.where(np.arange(20) == row, np.inf, 1.0 * np.arange(20))), asked())
+    quantity = plain(y=np.linspace(0, 1, 20))
+    with refused(f"test_data: the column 'x' holds inf{rest}"):
+        prepare(quantity, asked(test_data="b.csv"), plain(2, c=["a", "b"], x=[1.0, np.inf]))
+    with refused(f"test_data: the column 'y' holds inf{rest}"):
+        prepare(quantity, asked(test_data="b.csv"), plain(2, c=["a", "b"], y=[1.0, np.inf]))
+    # A column that is left out may hold what it will.
+    assert prepare(plain(x=[np.inf, *range(19)]), asked(drop=("x",)))[2].features == ["c"]
 
 
-@pytest.mark.parametrize("values", [[[1], [2]], [{"a": 1}, {"a": 2}]], ids=["list", "struct"])
-def test_a_nested_target_is_refused(values: list):
-    with pytest.raises(UserError, match=r"^target: 'y' "):
+def test_a_level_outside_its_order_is_refused_wherever_the_split_puts_the_row(refused: Callable):
+    for row in range(20):
+        levels = np.where(np.arange(20) == row, "z", plain()["c"])
+        with refused(
+            "ordinal: the column 'c' holds 'z', not in its order a<b; "
+            "add the level to the order, lowest first, or mend the cell by query."
+        ):
+            prepare(plain(c=levels), asked(ordinal=parse_ordinal("c:a<b")))
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"), [([[1], [2]], "list"), ([{"a": 1}, {"a": 2}], "dict"), ([bytearray(b"a")] * 2, "bytearray")]
+)
+def test_a_nested_target_is_refused(values: list, kind: str, refused: Callable):
+    with refused(f"target: 'y' holds a {kind} in each cell; choose a column of labels or numbers."):
         prepare(plain(y=values * 10), asked())
+
+
+def test_nested_targets_of_the_second_table_are_refused():
+    for first in (plain(), plain(y=np.linspace(0, 1, 20))):
+        with pytest.raises(UserError, match=r"^test_data: 'y' "):
+            prepare(first, asked(test_data="b.csv"), plain(2, c=["a", "b"], y=[[1], [2]]))
+
+
+@pytest.mark.parametrize("split", ["random", "stratified", "hash"])
+def test_nested_cells_do_not_break_a_split(split: str):
+    raw = plain(30, tags=[[row % 3] for row in range(30)])
+    train, test, contract = prepare(raw, asked(split=split, test_size=0.4, folds=2))
+    assert len(train) + len(test) == 30
+    assert [column.name for column in contract.left_out] == ["tags"]
 
 
 def test_bytes_do_not_break_a_table():

@@ -48,7 +48,7 @@ def chosen(step: Step, metric: Metric, options: Options) -> Candidate:
         Where the run asked for cannot be taken.
     """
     if options["run_id"]:
-        return _asked_for(options["run_id"], step.identity.key, bool(options["allow_pickle"]))
+        return asked_for(options["run_id"], step.identity.key, bool(options["allow_pickle"]))
     found = all_of(step.identity.key, step.run.experiment_id)
     if not found:
         projects.run_step(step.run, "baseline", {name: options[name] for name in TABLE_OPTIONS})
@@ -62,7 +62,14 @@ def chosen_id(table_key: str, experiment_id: str, metric: Metric, options: Optio
     return str(options["run_id"]) or (choose(found, metric).run_id if found else "")
 
 
-def _asked_for(run_id: str, table_key: str, allow_pickle: bool) -> Candidate:
+def asked_for(run_id: str, table_key: str, allow_pickle: bool) -> Candidate:
+    """Return the run that was named, as a candidate.
+
+    Raises
+    ------
+    UserError
+        Where it does not exist, is deleted, has no model, is of another table, or is pickled without leave.
+    """
     from mlflow.exceptions import MlflowException
 
     try:

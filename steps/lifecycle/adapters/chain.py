@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from lifecycle.adapters import candidates, local, projects, searches, sources, steps, tracking
+from lifecycle.adapters import candidates, local, projects, registry, searches, sources, steps, tracking
 from lifecycle.adapters.cli import Options
 from lifecycle.contract import Contract
 from lifecycle.errors import InnerStepError, UserError
@@ -90,6 +90,7 @@ def check(tables: list[str], options: Options) -> None:
     if options["max_evals"] < 0:
         raise UserError(f"max_evals: {options['max_evals']} trials cannot find anything; give 1 or more, such as 16.")
     searches.check(options | {"max_evals": options["max_evals"] or 1})
+    registry.check_name(options["name"])
     for table in tables:
         steps.identify(options | {"data": table})
 
@@ -147,7 +148,13 @@ class Chain:
         contract = steps.read_contract(prepared.tags["lifecycle.prepared"])
         tracking.copy_inputs(self.parent, prepared.tags["lifecycle.prepared"])
         metric = resolve_metric(options["metric"], contract)
+        if options["run_id"]:
+            candidates.asked_for(options["run_id"], identity.key, bool(options["allow_pickle"]))
         wanted = [step for step in CHAINS[contract.task] if self._fits(step, options)]
+        for step in wanted:
+            if step in TRIALS:
+                # A model of another task is refused before the first search begins.
+                searches.settings_for(step, self._given(step, options), contract)
         done = _results(
             [pool.submit(self._step, parent, identity, step, self._given(step, options), contract) for step in wanted]
         )

@@ -46,6 +46,20 @@ class Version:
     former: str
 
 
+def check_name(name: str) -> None:
+    """Refuse a name that no registry takes.
+
+    Raises
+    ------
+    UserError
+        Naming the characters.
+    """
+    if "/" in name or ":" in name:
+        raise UserError(
+            f"name: {name!r} holds a slash or a colon, which no registered model may; use other characters."
+        )
+
+
 def model_of(run_id: str) -> str:
     """Return the id of the model that a run logged, or an empty text."""
     outputs = tracking.client().get_run(run_id).outputs

@@ -237,7 +237,9 @@ def read_table(source: Source, query: str) -> Any:
         connection.execute("SET preserve_insertion_order = true; SET autoinstall_known_extensions = false")
         try:
             if kind == "csv":
-                _refuse_twins(source)
+                sniffed = connection.execute("SELECT Delimiter, Quote FROM sniff_csv(?)", [name]).fetchall()
+                header = _header(source, *sniffed[0])
+                _refuse_twins(source, header)
                 table = connection.read_csv(
                     name,
                     header=True,
@@ -245,6 +247,11 @@ def read_table(source: Source, query: str) -> Any:
                     sample_size=-1,
                     encoding="utf-8",
                 )
+                if len(table.columns) != len(header):
+                    raise UserError(
+                        f"{source.option}: {source.asked!r} has {len(header)} names in its first line, and rows of "
+                        f"{len(table.columns)} cells; give every row as many cells as there are names."
+                    )
             else:
                 table = connection.read_parquet(name)
         except duckdb.Error as error:
@@ -271,14 +278,27 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0]
 
 
-def _refuse_twins(source: Source) -> None:
-    """Refuse a header that names a column twice, which duckdb would silently rename."""
+def _header(source: Source, separator: str, quote: str) -> list[str]:
+    """Read the names in a CSV's first record, which may be of several lines.
+
+    Separator and quote are duckdb's, which writes ``(empty)`` for none.
+    """
+    if len(quote) != 1:
+        quote = '"'
+    if len(separator) != 1:
+        separator = ","
     with source.path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-        head = stream.readline()
-    for separator in (",", ";", "\t", "|"):
-        names = next(csv.reader([head], delimiter=separator), [])
-        twins = sorted({name for name in names if name and names.count(name) > 1})
-        if twins and len(names) > 1:
+        return next(csv.reader(stream, delimiter=separator, quotechar=quote), [])
+
+
+def _refuse_twins(source: Source, header: list[str]) -> None:
+    """Refuse a header that names a column twice, which duckdb would silently rename; case does not tell names apart."""
+    seen: dict[str, str] = {}
+    for name in header:
+        if name and name.casefold() in seen:
+            other = seen[name.casefold()]
+            apart = "" if other == name else f" (as {other!r}: case does not tell columns apart)"
             raise UserError(
-                f"{source.option}: the column {twins[0]!r} stands twice in {source.asked!r}; rename one of them."
+                f"{source.option}: the column {name!r} stands twice in {source.asked!r}{apart}; rename one of them."
             )
+        seen[name.casefold()] = name

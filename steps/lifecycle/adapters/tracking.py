@@ -11,6 +11,8 @@ import socket
 import sqlite3
 import tempfile
 import time
+import urllib.error
+import urllib.request
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -64,6 +66,8 @@ def connect() -> None:
         try:
             address = (parsed.hostname, parsed.port or PORTS[scheme])
             socket.create_connection(address, timeout=CONNECT_SECONDS).close()
+            if scheme.startswith("http"):
+                _ask_after_health(uri)
         except OSError as error:
             raise UserError(
                 f"MLFLOW_TRACKING_URI: no tracking store answers at {parsed.hostname}:{address[1]} ({error}); "
@@ -91,6 +95,21 @@ def connect() -> None:
             f"MLFLOW_TRACKING_URI: the tracking store {shown!r} refuses: {first_line(error)}; "
             "mend the address, the rights or the credentials (MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_TOKEN)."
         ) from error
+
+
+def _ask_after_health(uri: str) -> None:
+    """Ask a server whether it is well; whatever it says below 500 is an answer, also that it wants a password.
+
+    Raises
+    ------
+    OSError
+        Where it does not answer in time, or is not well.
+    """
+    try:
+        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=CONNECT_SECONDS).close()
+    except urllib.error.HTTPError as error:
+        if error.code >= 500:
+            raise OSError(f"it answers with status {error.code}") from error
 
 
 def _open_file(uri: str) -> None:
