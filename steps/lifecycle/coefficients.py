@@ -19,14 +19,16 @@ CONST = "const"
 
 def numbered(names: Iterable[str]) -> list[str]:
     """Make names differ: of those that fall together the second gets ``_2``, the third ``_3``."""
-    taken: list[str] = []
+    given: list[str] = []
+    taken: set[str] = set()
     for name in names:
         own, number = name, 1
         while own in taken:
             number += 1
             own = f"{name}_{number}"
-        taken.append(own)
-    return taken
+        given.append(own)
+        taken.add(own)
+    return given
 
 
 def design_names(preprocess: Pipeline) -> list[str]:

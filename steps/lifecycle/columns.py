@@ -41,7 +41,12 @@ def levels_of(column: "pd.Series[Any]") -> "pd.Series[Any]":
         Same index; text where there was a value, NaN where it was missing.
     """
     # Writing each distinct value once is what makes this cheap on a long column of few levels.
-    codes, distinct = pd.factorize(column.astype(object), use_na_sentinel=True)
+    cells = column.astype(object)
+    try:
+        codes, distinct = pd.factorize(cells, use_na_sentinel=True)
+    except TypeError:
+        # Lists and the like cannot be told apart by hash.
+        return pd.Series([level_of(cell) for cell in cells], index=column.index, name=column.name, dtype=object)
     texts = np.array([level_of(value) for value in distinct] + [np.nan], dtype=object)
     return pd.Series(texts[codes], index=column.index, name=column.name, dtype=object)
 
@@ -55,8 +60,11 @@ def numbers_of(column: "pd.Series[Any]") -> "pd.Series[float]":
         Where a value is no number, naming the column and the value.
     """
     if column.dtype.kind in "mM":
-        # pandas would count nanoseconds.
-        raise ValueError(f"column {column.name!r} is numeric, but holds {str(column.iloc[0])!r}")
+        present = column.dropna()
+        if len(present):
+            # pandas would count nanoseconds.
+            raise ValueError(f"column {column.name!r} is numeric, but holds {str(present.iloc[0])!r}")
+        column = pd.Series(np.nan, index=column.index, name=column.name, dtype="float64")
     try:
         numbers = pd.to_numeric(column)
     except (ValueError, TypeError) as error:

@@ -164,7 +164,7 @@ def check_header(names: Sequence[str], settings: TableSettings, rows: int) -> No
     if settings.split_column:
         asked.append(("split_column", settings.split_column))
     for option, name in asked:
-        if name not in names:
+        if name not in names and option not in settings.of_the_sample:
             near = get_close_matches(name, names, n=3, cutoff=0.4)
             raise UserError(
                 f"{option}: there is no column {name!r} in {settings.data!r}; "

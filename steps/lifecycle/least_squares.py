@@ -7,7 +7,7 @@ import pandas as pd
 import statsmodels.api as sm
 from sklearn.pipeline import Pipeline
 from statsmodels.stats.diagnostic import het_breuschpagan
-from statsmodels.stats.outliers_influence import OLSInfluence, variance_inflation_factor
+from statsmodels.stats.outliers_influence import OLSInfluence
 from statsmodels.stats.stattools import durbin_watson, jarque_bera
 
 from lifecycle.coefficients import CONST, design_names, metric_name, numbered
@@ -15,7 +15,6 @@ from lifecycle.contract import Contract
 from lifecycle.models import preprocessor
 
 LEVEL = 0.95
-MOST_VIF_COLUMNS = 200
 
 
 def design_matrix(before: Pipeline, rows: pd.DataFrame) -> pd.DataFrame:
@@ -77,6 +76,28 @@ def intervals(results: Any, design: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def inflation(columns: "np.ndarray[Any, np.dtype[np.float64]]") -> list[float]:
+    """Variance inflation factors of all columns at once: the diagonal of the inverse of their correlations.
+
+    The same as one regression of each column on the others, without doing them one by one.
+
+    Parameters
+    ----------
+    columns : array of float64, shape (n, columns)
+        Without the constant.
+
+    Returns
+    -------
+    list of float
+        Infinite for all where a column is a sum of others, or constant.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        correlations = np.atleast_2d(np.corrcoef(columns, rowvar=False))
+    if not np.isfinite(correlations).all() or np.linalg.cond(correlations) > 1 / np.finfo(float).eps:
+        return [float("inf")] * columns.shape[1]
+    return [float(factor) for factor in np.diag(np.linalg.inv(correlations))]
+
+
 def diagnostics(results: Any, design: pd.DataFrame) -> dict[str, float]:
     """Run the usual diagnostics of a least squares fit, by statsmodels' functions.
 
@@ -99,10 +120,11 @@ def diagnostics(results: Any, design: pd.DataFrame) -> dict[str, float]:
         where Cook's distance is above 4 / n.
     """
     values = design.to_numpy()
-    found = {
-        f"vif/{name}": float(variance_inflation_factor(values, index))
-        for index, name in enumerate(numbered(metric_name(str(column)) for column in design.columns))
-        if 0 < index <= MOST_VIF_COLUMNS
+    found: dict[str, float] = {
+        f"vif/{name}": factor
+        for name, factor in zip(
+            numbered(metric_name(str(column)) for column in design.columns[1:]), inflation(values[:, 1:]), strict=True
+        )
     }
     residuals = results.resid.to_numpy()
     statistic, p, _, _ = het_breuschpagan(residuals, values)

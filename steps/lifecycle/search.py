@@ -1,7 +1,7 @@
 """The search: hyperopt suggests, an engine evaluates, and the order of events does not change what is tried.
 
 Trials run side by side and end in any order, yet the same settings and seed give the same trials on one worker or
-four, on any engine: the suggestion for trial ``i`` reads the records of the trials up to ``i - LAG`` and no others,
+eight, on any engine: the suggestion for trial ``i`` reads the records of the trials up to ``i - LAG`` and no others,
 and its own seed is made of the search's seed and ``i``.
 """
 
@@ -21,7 +21,7 @@ from lifecycle.settings import SearchSettings
 from lifecycle.spaces import Space, Values, compile_space, point_of, values_of
 from lifecycle.trials import FINISHED, TrialRecord
 
-LAG = 4
+LAG = 8
 REDRAWS = 10
 TIE = 1e-9
 SUGGEST = {"tpe": tpe.suggest, "rand": rand.suggest, "anneal": anneal.suggest}
@@ -127,16 +127,14 @@ def run_search(
         By number. Trials under way when the time is over are waited for; none is started after it.
     """
     deadline = time.monotonic() + settings.timeout
-    # More workers than the lag would wait for each other; then the order of trials follows the workers' number.
-    lag = max(LAG, engine.workers)
     records: dict[int, TrialRecord] = {}
     pending: dict[Future[TrialRecord], int] = {}
     asked = told = 0
     while asked < settings.max_evals or pending:
-        while asked < settings.max_evals and len(pending) < engine.workers and time.monotonic() < deadline:
-            if any(number <= asked - lag for number in pending.values()):
+        while asked < settings.max_evals and len(pending) < min(engine.workers, LAG) and time.monotonic() < deadline:
+            if any(number <= asked - LAG for number in pending.values()):
                 break
-            while told <= asked - lag:
+            while told <= asked - LAG:
                 suggester.tell(records[told])
                 told += 1
             values = suggester.ask(asked)

@@ -113,6 +113,8 @@ class TableSettings:
     positive: str = ""
     drop: tuple[str, ...] = ()
     ordinal: tuple[Ordinal, ...] = ()
+    # Options that nobody typed: a query may have taken their columns away.
+    of_the_sample: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check every value that can be checked without the table.
@@ -215,7 +217,7 @@ def table_key(data_digest: str, settings: TableSettings, code_digest: str) -> st
         64 hexadecimal digits, the tag ``lifecycle.table``.
     """
     values = asdict(settings)
-    del values["data"], values["test_data"]
+    del values["data"], values["test_data"], values["of_the_sample"]
     # Declared with a second table or without one is not the same split, though the bytes may agree.
     values["has_test_data"] = bool(settings.test_data)
     return digest([data_digest, values, code_digest])

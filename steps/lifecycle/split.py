@@ -3,11 +3,13 @@
 Every split is a function of the rows and the seed alone, so that any step, engine or machine gets the same one.
 """
 
+import re
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pandas.api import types
 from sklearn.model_selection import (
     GroupKFold,
     GroupShuffleSplit,
@@ -20,6 +22,7 @@ from sklearn.model_selection import (
 from lifecycle.columns import levels_of
 from lifecycle.errors import UserError, shown
 
+ISO_TIME = re.compile(r"\d{4}-\d{2}(-\d{2}([ T]\d{2}(:\d{2}){1,2})?)?")
 Rows = npt.NDArray[np.int64]
 
 
@@ -85,6 +88,8 @@ def split_rows(
         raise ValueError(f"a {split} split needs the column to split by")
     if split != "hash":
         check_complete(by)
+    if split == "time":
+        check_ordered(by)
     if split == "group":
         if by.nunique() < 2:
             raise UserError(f"split_column: {by.name!r} has one group only; choose a column with several.")
@@ -133,6 +138,23 @@ def check_complete(by: "pd.Series[Any]") -> None:
         raise UserError(
             f"split_column: {by.name!r} has {int(by.isna().sum())} missing cells, and a row without one belongs to "
             "neither side; fill or leave them out by query."
+        )
+
+
+def check_ordered(by: "pd.Series[Any]") -> None:
+    """Refuse times that are text, whose order is the alphabet's, unless it is that of ISO 8601.
+
+    Raises
+    ------
+    UserError
+        Naming the column and the query that would do.
+    """
+    dates = types.is_datetime64_any_dtype(by) or all(hasattr(value, "isoformat") for value in by)
+    iso = not dates and all(ISO_TIME.fullmatch(str(value)) for value in by) and by.astype(str).str.len().nunique() == 1
+    if not dates and not iso and (types.is_bool_dtype(by) or not types.is_numeric_dtype(by)):
+        raise UserError(
+            f"split_column: {by.name!r} holds {shown(by.iloc[0])}, which is neither a date nor a number, so its "
+            "order in time is not known; turn it into a date by query, such as strptime(column, '%d.%m.%Y')."
         )
 
 

@@ -25,7 +25,7 @@ from lifecycle.contract import (
 )
 from lifecycle.errors import UserError, listed
 from lifecycle.settings import FOLD_COLUMN, TableSettings
-from lifecycle.split import assign_folds, check_complete, row_texts, split_rows
+from lifecycle.split import assign_folds, check_complete, check_ordered, row_texts, split_rows
 
 Positions = npt.NDArray[np.int64]
 
@@ -116,9 +116,13 @@ def prepare(
     by = kept[settings.split_column] if settings.split_column else None
     if by is not None and split != "hash":
         check_complete(by)
+    if by is not None and split == "time":
+        check_ordered(by)
     if split == "hash" and by is None:
         by = row_texts(kept)
-    inputs = [name for name in kept.columns if name not in (settings.target, *settings.drop)]
+    # Groups of the test rows are new by design, so a model cannot learn from their names.
+    left = {settings.target, *settings.drop, settings.split_column if split == "group" else settings.target}
+    inputs = [name for name in kept.columns if name not in left]
     if raw_test is not None:
         train_rows = np.arange(len(kept))
         test_kept, test_labels = _second_table(raw_test, settings, task, inputs, labels)

@@ -214,7 +214,10 @@ OTHER_TABLES = {
 
 
 def test_every_table_setting_is_spoken_for():
-    assert {field.name for field in dataclasses.fields(TableSettings)} == {*OTHER_TABLES, "data"}
+    fields = {field.name for field in dataclasses.fields(TableSettings)}
+    assert fields == {*OTHER_TABLES, "data", "of_the_sample"}
+    # Who named the columns does not change what becomes of them.
+    assert table_key("d", table(of_the_sample=("drop",)), "c") == table_key("d", BASE, "c")
 
 
 @pytest.mark.parametrize("name", OTHER_TABLES)

@@ -201,9 +201,11 @@ def test_what_is_stored_is_what_is_trained_on():
 
 def test_folds_of_groups_hold_whole_groups():
     raw = plain(40, g=[f"g{row % 10}" for row in range(40)], y=[0, 1] * 20).assign(n=range(40))
-    train, test, _ = prepare(raw, asked(split="group", split_column="g", folds=3))
-    assert not set(train["g"]) & set(test["g"])
-    assert train.groupby("g")["__fold__"].nunique().max() == 1
+    # The groups are no feature, since those of test rows are new by design; a copy of them shows where they went.
+    train, test, contract = prepare(raw.assign(copy=raw["g"]), asked(split="group", split_column="g", folds=3))
+    assert "g" not in contract.features
+    assert not set(train["copy"]) & set(test["copy"])
+    assert train.groupby("copy")["__fold__"].nunique().max() == 1
 
 
 def test_folds_without_a_class_are_refused_by_the_class(refused: Callable):

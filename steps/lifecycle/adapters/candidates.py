@@ -68,7 +68,8 @@ def asked_for(run_id: str, table_key: str, allow_pickle: bool) -> Candidate:
     Raises
     ------
     UserError
-        Where it does not exist, is deleted, has no model, is of another table, or is pickled without leave.
+        Where it does not exist, is deleted, has no model, is of another table, was selected on test rows, or is pickled
+        without leave.
     """
     from mlflow.exceptions import MlflowException
 
@@ -95,6 +96,11 @@ def asked_for(run_id: str, table_key: str, allow_pickle: bool) -> Candidate:
         raise UserError(f"run_id: run {run_id} has no model; name a run that logged one.")
     if "lifecycle.table" not in tags:
         raise UserError(f"run_id: run {run_id} is not of this project, its table is not known; name a step's run.")
+    if "optimistic" in tags:
+        raise UserError(
+            f"run_id: run {run_id} was selected on the test rows (select_on=test), which can therefore not judge it; "
+            "search with select_on=cv."
+        )
     if "pickle" in tags and not allow_pickle:
         raise UserError(
             f"run_id: the model of run {run_id} is pickled, which runs its author's code when it is loaded; "

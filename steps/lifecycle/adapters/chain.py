@@ -64,12 +64,13 @@ class Outcome:
 
 @dataclass
 class TableOutcome:
-    """What became of one table: its metric, and its steps in order."""
+    """What became of one table: its metric, its steps in order, and why nothing was registered, if so."""
 
     table: str
     metric: Metric
     contract: Contract
     steps: list[Outcome]
+    refusal: str = ""
 
 
 def check(tables: list[str], options: Options) -> None:
@@ -87,8 +88,6 @@ def check(tables: list[str], options: Options) -> None:
                     f"{name}: {options[name]!r} fits one table, and data names {len(tables)} ({', '.join(tables)}); "
                     "run them one by one, each with its own."
                 )
-    if options["max_evals"] < 0:
-        raise UserError(f"max_evals: {options['max_evals']} trials cannot find anything; give 1 or more, such as 16.")
     searches.check(options | {"max_evals": options["max_evals"] or 1})
     registry.check_name(options["name"])
     for table in tables:
@@ -158,7 +157,11 @@ class Chain:
         done = _results(
             [pool.submit(self._step, parent, identity, step, self._given(step, options), contract) for step in wanted]
         )
-        last = self._register(parent, identity, options, metric)
+        try:
+            last = self._register(parent, identity, options, metric)
+        except UserError as refusal:
+            # The scores are what the user needs to see why; the sentence ends the whole run.
+            return TableOutcome(table, metric, contract, [prepared, *done], str(refusal))
         return TableOutcome(table, metric, contract, [prepared, *done, last])
 
     @staticmethod
@@ -229,7 +232,8 @@ class Chain:
             try:
                 run_id = projects.run_step(parent, step, given)
             except BaseException:
-                self._stop.set()
+                if step != "register":
+                    self._stop.set()
                 raise
         run = tracking.client().get_run(run_id)
         reused = "lifecycle.reused" in run.data.tags

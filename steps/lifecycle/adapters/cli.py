@@ -1,6 +1,7 @@
 """The options of the entry points, and how a script ends."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -66,6 +67,20 @@ def _max_evals(default: int, text: str) -> Decorator:
     return click.option("--max_evals", default=default, type=int, show_default=True, help=text)
 
 
+class _Count(click.ParamType[int]):
+    """A whole number, or nothing for each step's own default, which is 0 in the options."""
+
+    name = "integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if value in ("", 0):
+            return 0
+        number = int(click.INT.convert(value, param, ctx))
+        if number < 1:
+            raise UserError(f"max_evals: {number} trials cannot find anything; give 1 or more, such as 16.")
+        return number
+
+
 TRIALS = "Number of trials."
 # By entry point, in the order of --help. The MLproject file declares the same, and a test compares the two.
 OPTIONS: dict[str, tuple[Decorator, ...]] = {
@@ -79,7 +94,9 @@ OPTIONS: dict[str, tuple[Decorator, ...]] = {
     "main": (
         _data("churn,ecommerce"),
         *_TABLE,
-        _max_evals(0, "Number of trials of each search; 0: 16 for tune_lr, 32 for tune_multi."),
+        click.option(
+            "--max_evals", default="", type=_Count(), help="Number of trials of each search [default: 16 and 32]."
+        ),
         _METRIC,
         *_SEARCH,
         *_REGISTER,
@@ -120,7 +137,13 @@ def command(step: str) -> Callable[[Callable[[Options], None]], Callable[[], Non
     return decorate
 
 
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def _ended(script: click.Command) -> int:
+    # A polite end is an interruption: the run is closed as KILLED and workers are ended.
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         return int(script.main(standalone_mode=False) or 0)
     except click.UsageError as error:

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 # The types beyond skops' own that our models are made of. skops' list inside a model is the author's word and no
 # protection; this one is ours, and a type outside it is refused when the model is saved, before anyone loads it.
-ALLOWED_TYPES = ("numpy.dtype", "sklearn.tree._tree.Tree", f"{COLUMNS.__name__}.CastColumns")
+ALLOWED_TYPES = (
+    "numpy.dtype",
+    "scipy.sparse._csr.csr_matrix",
+    "sklearn.tree._tree.Tree",
+    f"{COLUMNS.__name__}.CastColumns",
+)
 # What a saved model imports.
 PACKAGES = ["mlflow", "scikit-learn", "skops", "numpy", "pandas", "scipy"]
 MODEL = "model"

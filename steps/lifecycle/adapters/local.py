@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import sys
+import threading
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import Any
 
@@ -84,6 +85,15 @@ def _begin(objective: Objective) -> None:
     # Two trials on two cores must not fight for them.
     threadpool_limits(1)
     _objective = objective
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this worker when the process that wants its results is gone, however it went."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _evaluate(number: int, values: Values) -> TrialRecord:

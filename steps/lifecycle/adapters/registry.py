@@ -61,10 +61,14 @@ def check_name(name: str) -> None:
 
 
 def model_of(run_id: str) -> str:
-    """Return the id of the model that a run logged, or an empty text."""
-    outputs = tracking.client().get_run(run_id).outputs
-    models = outputs.model_outputs if outputs else []
-    return str(models[-1].model_id) if models else ""
+    """Return the id of the model that a run logged and that is there still, or an empty text."""
+    run = tracking.client().get_run(run_id)
+    if not (run.outputs and run.outputs.model_outputs):
+        return ""
+    found = tracking.client().search_logged_models(
+        [run.info.experiment_id], filter_string=f"source_run_id = '{run_id}'", max_results=1
+    )
+    return str(found[0].model_id) if found else ""
 
 
 def champion_of(name: str) -> Any:
@@ -119,7 +123,7 @@ def promote(run_id: str, name: str, tags: Mapping[str, str], verdict: str) -> Ve
         for uri in (f"models:/{name}@{CHAMPION}", f"models:/{name}/{PRODUCTION}"):
             _compare(_predict_here(uri), expected, name, number)
     except BaseException:
-        _move_back(name, number, former, staged)
+        _move_back(name, number, None if before is None else str(before.version), staged)
         raise
     return Version(name, number, created, former)
 
@@ -155,16 +159,16 @@ def _stage(name: str, number: str, stage: str) -> None:
         )
 
 
-def _move_back(name: str, number: str, former: str, staged: list[str]) -> None:
+def _move_back(name: str, number: str, champion: str | None, staged: list[str]) -> None:
     client = tracking.client()
     if number not in staged:
         _stage(name, number, NO_STAGE)
     for version in staged:
         if version != number:
             _stage(name, version, PRODUCTION)
-    if former:
-        client.set_registered_model_alias(name, CHAMPION, former)
-    elif number not in staged:
+    if champion is not None:
+        client.set_registered_model_alias(name, CHAMPION, champion)
+    else:
         client.delete_registered_model_alias(name, CHAMPION)
 
 

@@ -39,8 +39,7 @@ def tell(run: StepRun, tables: list[TableOutcome], seconds: float) -> None:
     run.text("summary.txt", text)
     print(f"\n{text}\n\n{seconds:.0f} s, of which {fitting:.0f} s fitting models (all workers together).")
     print("Next: `mlflow ui` shows the runs; the picture is the artifact scoreboard.png of this run.")
-    for table in tables:
-        registered = _registered(table).partition("/")[0]
+    for registered in filter(None, (_registered(table).partition("/")[0] for table in tables)):
         print(f"      mlflow models serve -m models:/{registered}@champion --env-manager local --port 5001")
 
 
@@ -53,7 +52,9 @@ def _rows(table: TableOutcome) -> list[dict[str, object]]:
     name = table.metric.name
     champion = table.steps[-1].tags.get("lifecycle.champion_run", "")
     rows: list[dict[str, object]] = []
-    for outcome in table.steps[:-1]:
+    for outcome in table.steps:
+        if outcome.step == "register":
+            continue
         if f"test_{name}" not in outcome.metrics:
             continue
         source = outcome.tags.get("lifecycle.reused", outcome.run_id)
@@ -92,7 +93,8 @@ def _text(table: TableOutcome) -> str:
     metric = f"{table.metric.label}, {direction} is better"
     about = f"{short_name(table.table)}: {contract.task} of {contract.target!r}, {metric}"
     verdict = table.steps[-1].tags.get("lifecycle.verdict", "")
-    return "\n".join([about, *shown, f"registered models:/{_registered(table)} @champion: {verdict}"])
+    end = f"registered models:/{_registered(table)} @champion: {verdict}"
+    return "\n".join([about, *shown, "nothing registered" if table.refusal else end])
 
 
 def _line(outcome: Outcome, name: str) -> tuple[str, ...]:

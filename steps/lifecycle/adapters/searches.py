@@ -125,8 +125,13 @@ def _trials(step: Step, settings: SearchSettings, metric: Metric, objective: Obj
         progress.trial(record)
 
     began = time.perf_counter()
-    with _engine(settings, objective) as engine:
-        records = run_search(settings, suggester, engine, started, ended)
+    try:
+        with _engine(settings, objective) as engine:
+            records = run_search(settings, suggester, engine, started, ended)
+    finally:
+        # None are left unless something broke or was interrupted.
+        for child in children.values():
+            step.run.end_child(child, "KILLED")
     step.run.log(metrics={"search_seconds": time.perf_counter() - began})
     progress.close()
     return records

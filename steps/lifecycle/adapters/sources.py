@@ -132,13 +132,15 @@ def settings_for(options: dict[str, Any]) -> TableSettings:
     if not entry:
         locate("data", options["data"])
     ordinal = options["ordinal"] or entry.get("ordinal", "")
-    drop = parse_names(options["drop"]) or tuple(entry.get("drop", ()))
+    target = options["target"] or entry.get("target", "")
+    own_drop = tuple(name for name in entry.get("drop", ()) if name != target)
+    drop = parse_names(options["drop"]) or own_drop
     task = options["task"]
     if task == "auto" and entry and options["target"] in ("", entry["target"]):
         task = entry["task"]
     return TableSettings(
         data=options["data"],
-        target=options["target"] or entry.get("target", ""),
+        target=target,
         query=options["query"],
         task=task,
         test_data=options["test_data"],
@@ -150,6 +152,7 @@ def settings_for(options: dict[str, Any]) -> TableSettings:
         positive=options["positive"],
         drop=drop,
         ordinal=parse_ordinal(ordinal),
+        of_the_sample=tuple(name for name in ("drop", "ordinal") if not options[name] and name in entry),
     )
 
 
@@ -233,8 +236,7 @@ def read_table(source: Source, query: str) -> Any:
     kind = KINDS[source.path.suffix.lower()]
     name = str(source.path)
     with duckdb.connect() as connection:
-        # One thread keeps the rows in the order of the file, which the split is defined on.
-        connection.execute("SET preserve_insertion_order = true; SET autoinstall_known_extensions = false")
+        connection.execute("SET autoinstall_known_extensions = false")
         try:
             if kind == "csv":
                 sniffed = connection.execute("SELECT Delimiter, Quote FROM sniff_csv(?)", [name]).fetchall()
@@ -253,18 +255,23 @@ def read_table(source: Source, query: str) -> Any:
                         f"{len(table.columns)} cells; give every row as many cells as there are names."
                     )
             else:
+                schema = connection.execute("SELECT name FROM parquet_schema(?) OFFSET 1", [name]).fetchall()
+                _refuse_twins(source, [column for (column,) in schema])
                 table = connection.read_parquet(name)
+            if not query:
+                return table.df()
+            table.create("data")
         except duckdb.Error as error:
             raise UserError(f"{source.option}: {source.asked!r} cannot be read: {_first_line(error)}") from error
-        connection.register("data", table)
+        # The result must follow from the table alone: no other file, no variable of ours, one order of rows.
+        connection.execute("SET threads = 1; SET python_enable_replacements = false; SELECT setseed(0.5)").fetchall()
+        connection.execute("SET enable_external_access = false")
         try:
-            result = connection.sql(query) if query else table
+            result = connection.sql(query)
             if result is None:
                 raise UserError("query: the statement returns no table; give a SELECT over the table `data`.")
             frame = result.df()
         except duckdb.Error as error:
-            if not query:
-                raise UserError(f"{source.option}: {source.asked!r} cannot be read: {_first_line(error)}") from error
             raise UserError(
                 f"query: it fails with {_first_line(error)!r}; "
                 f"the table `data` has the columns {listed(table.columns)}."

@@ -1,10 +1,12 @@
 """What all steps do alike: resolve the options, open the run, find the prepared table, know their key."""
 
 import json
+import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from importlib.metadata import version
 from typing import Any
 
 import pandas as pd
@@ -31,6 +33,7 @@ TABLE_OPTIONS = (
     "drop",
     "ordinal",
 )
+PACKAGES = ("mlflow", "hyperopt", "scikit-learn", "numpy", "pandas", "duckdb", "statsmodels", "skops")
 # A step of another task is named instead of the one that was asked for.
 TASK_OF = {"tune_lr": "classification", "regress_sklearn": "regression", "regress_statsmodels": "regression"}
 INSTEAD = {"tune_lr": "tune_multi", "regress_sklearn": "baseline", "regress_statsmodels": "baseline"}
@@ -163,6 +166,8 @@ def settings_of(
         "code_sha256": identity.code_digest,
         "lifecycle.table": identity.key,
         "prepared_run_id": prepared_run_id,
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
     }
 
 

@@ -63,14 +63,15 @@ def connect() -> None:
     parsed = urlparse(uri)
     scheme = parsed.scheme.split("+")[0]
     if scheme in PORTS and parsed.hostname:
+        address = (parsed.hostname, PORTS[scheme])
         try:
             address = (parsed.hostname, parsed.port or PORTS[scheme])
             socket.create_connection(address, timeout=CONNECT_SECONDS).close()
             if scheme.startswith("http"):
                 _ask_after_health(uri)
-        except OSError as error:
+        except (OSError, ValueError, OverflowError) as error:
             raise UserError(
-                f"MLFLOW_TRACKING_URI: no tracking store answers at {parsed.hostname}:{address[1]} ({error}); "
+                f"MLFLOW_TRACKING_URI: no tracking store answers at {parsed.netloc.rpartition('@')[2]} ({error}); "
                 "start it, or set the variable to one that runs."
             ) from error
     if uri.startswith("sqlite:///") and not uri.startswith("sqlite:////") and "MLFLOW_RUN_ID" in os.environ:
@@ -131,6 +132,8 @@ def _quieten() -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow\.(data|types)\.")
+    # By design: a level that training did not have is no level.
+    warnings.filterwarnings("ignore", message="Found unknown categories", category=UserWarning)
 
 
 def first_line(error: BaseException) -> str:
@@ -245,6 +248,11 @@ class StepRun:
             _tags(tags),
         )
         client().set_terminated(run_id, "FINISHED" if good else "FAILED")
+
+    @staticmethod
+    def end_child(run_id: str, status: str) -> None:
+        """End a child run."""
+        client().set_terminated(run_id, status)
 
     def end(self, status: str) -> None:
         """End the run."""
