@@ -52,8 +52,12 @@ _SEARCH = (
     _text("select_on", "cv", "cv, or test as the course did, which tags the run optimistic."),
     _text("models", "", "Estimators to search over, separated by commas [default: all of the task]."),
     _text("engine", "local", "Where trials run: local or spark."),
-    click.option("--parallelism", default=0, type=int, show_default=True, help="Trials at once; 0: one a core."),
-    click.option("--timeout", default=600.0, type=float, show_default=True, help="Seconds of the whole search."),
+    click.option(
+        "--parallelism", default=0, type=int, show_default=True, help="Trials at once, eight at most; 0: one a core."
+    ),
+    click.option(
+        "--timeout", default=600.0, type=float, show_default=True, help="Seconds after which no trial is begun."
+    ),
     _text("log_models", "best", "best: the refitted winner's model; all: every trial's, as the course did."),
 )
 _REGISTER = (
