@@ -1,7 +1,6 @@
 """Entry point `main`: the whole lifecycle of one or more tables, through mlflow.run."""
 
 import time
-from dataclasses import asdict
 
 from lifecycle.adapters import cli, sources, steps, tracking
 from lifecycle.errors import UserError
@@ -18,8 +17,8 @@ def main(options: cli.Options) -> None:
     tracking.connect()
     run = tracking.start("main")
     run.log(tags={"lifecycle.step": "main"})
-    resolved = {table: asdict(steps.identify(options | {"data": table}).settings) for table in tables}
-    run.settings({"step": "main", "own": options, "tables": resolved, "code_sha256": sources.code_digest()})
+    resolved = {table: steps.identify(options | {"data": table}).settings.resolved() for table in tables}
+    run.settings({"step": "main", "options": options, "tables": resolved, "code_sha256": sources.code_digest()})
     outcomes = chain.Chain(run, options).run(tables)
     report.tell(run, outcomes, time.monotonic() - began)
     for refused in filter(None, (outcome.refusal for outcome in outcomes)):

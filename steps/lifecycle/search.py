@@ -65,8 +65,8 @@ class Suggester:
     def ask(self, number: int) -> Values:
         """Suggest the values of a trial.
 
-        A point that was asked for before is drawn again, up to 10 times: on a small space hyperopt repeats itself,
-        and a second fit of the same point tells nothing.
+        A point that was asked for before is drawn again, up to 10 times, and then up to 10 times at random: on a small
+        space hyperopt repeats itself, and a second fit of the same point tells nothing.
 
         Parameters
         ----------
@@ -78,9 +78,11 @@ class Suggester:
         dict
             ``model`` and its hyperparameters.
         """
-        for draw in range(1 + REDRAWS):
+        for draw in range(1 + 2 * REDRAWS):
+            # Where TPE or annealing insists, chance has the last word; a space that is used up gives repeats still.
+            suggest = self._suggest if draw <= REDRAWS else rand.suggest
             seed = int(np.random.SeedSequence([self.seed, number, draw]).generate_state(1)[0]) % 2**31
-            [document] = self._suggest([number], self._domain, self._trials, seed)
+            [document] = suggest([number], self._domain, self._trials, seed)
             point = {label: drawn[0] for label, drawn in document["misc"]["vals"].items() if len(drawn)}
             values = values_of(self.space, point)
             if point_of(values) not in self._points:

@@ -150,6 +150,12 @@ class TableSettings:
         if self.target in self.drop:
             raise UserError(f"drop: {self.target!r} is the target; leave it out of drop, or choose another target.")
 
+    def resolved(self) -> dict[str, Any]:
+        """Return the parameters by name, as ``settings.json`` has them."""
+        values = asdict(self)
+        del values["of_the_sample"]
+        return values
+
 
 @dataclass(frozen=True)
 class SearchSettings:
@@ -216,8 +222,8 @@ def table_key(data_digest: str, settings: TableSettings, code_digest: str) -> st
     str
         64 hexadecimal digits, the tag ``lifecycle.table``.
     """
-    values = asdict(settings)
-    del values["data"], values["test_data"], values["of_the_sample"]
+    values = settings.resolved()
+    del values["data"], values["test_data"]
     # Declared with a second table or without one is not the same split, though the bytes may agree.
     values["has_test_data"] = bool(settings.test_data)
     return digest([data_digest, values, code_digest])

@@ -91,6 +91,35 @@ def test_query_reads_no_other_table_by_chance(tmp_path: Path) -> None:
         read(written(tmp_path, "a\n1\n"), "SELECT * FROM frame")
 
 
+@pytest.mark.parametrize(
+    "header",
+    ["size,kind,size", "size,kind,Size", '"a\nb",kind,"a\nb"', "size;kind;size"],
+    ids=["alike", "but for case", "over two lines", "with semicolons"],
+)
+def test_column_that_stands_twice_is_refused(tmp_path: Path, header: str) -> None:
+    """duckdb would rename the second one, and a model would ask raw rows for a column that they do not have."""
+    separator = ";" if ";" in header else ","
+    path = written(tmp_path, header + "\n" + "".join(separator.join(["1", "a", str(i)]) + "\n" for i in range(9)))
+    with pytest.raises(UserError, match=r"^data: the column .* stands twice in .*some\.csv.*; rename one of them\.$"):
+        read(path)
+
+
+def test_column_that_stands_twice_but_for_case_is_refused_in_parquet(tmp_path: Path) -> None:
+    pd.DataFrame({"size": [1], "Size": [2]}).to_parquet(tmp_path / "some.parquet")
+    with pytest.raises(UserError, match=r"^data: the column .* stands twice in .*some\.parquet.*\.$"):
+        read(tmp_path / "some.parquet")
+
+
+@pytest.mark.parametrize("place", ["first", "in the middle", "last"])
+@pytest.mark.parametrize("row", ["1,2,3,4,5\n", "1,2\n"], ids=["longer", "shorter"])
+def test_row_of_another_length_is_refused(tmp_path: Path, row: str, place: str) -> None:
+    """duckdb would take it for the header and leave the rows before it out, or all cells of a row for one."""
+    rows = [f"{i},{i % 3},{i % 2}\n" for i in range(100)]
+    rows.insert({"first": 0, "in the middle": 50, "last": 100}[place], row)
+    with pytest.raises(UserError, match=r"^data: '.*some\.csv' .*\.$"):
+        read(written(tmp_path, "a,b,y\n" + "".join(rows)))
+
+
 def test_file_uri_is_a_path(tmp_path: Path) -> None:
     path = written(tmp_path, "a\n1\n", "my table.csv")
     assert sources.locate("data", path.as_uri()).path == path

@@ -99,7 +99,7 @@ OPTIONS: dict[str, tuple[Decorator, ...]] = {
         _data("churn,ecommerce"),
         *_TABLE,
         click.option(
-            "--max_evals", default="", type=_Count(), help="Number of trials of each search [default: 16 and 32]."
+            "--max_evals", default=0, type=_Count(), help="Number of trials of each search [default: 16 and 32]."
         ),
         _METRIC,
         *_SEARCH,

@@ -4,7 +4,7 @@ import json
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any
@@ -153,7 +153,7 @@ def settings_of(
     dict
         The table's settings with task, split and positive settled, the step's own, the digests and the versions.
     """
-    table = asdict(identity.settings) | {
+    table = identity.settings.resolved() | {
         "task": contract.task,
         "split": contract.split,
         "positive": contract.positive,
