@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -100,7 +100,11 @@ class Store:
     def client(self) -> Any:
         from mlflow import MlflowClient
 
-        return MlflowClient(self.uri)
+        client = MlflowClient(self.uri)
+        # With its first call mlflow makes a folder mlruns where this process stands.
+        with chdir(self.folder):
+            client.search_experiments(max_results=1)
+        return client
 
     def runs(self) -> list[Any]:
         """Return every run of every experiment, the oldest first."""

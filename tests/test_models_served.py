@@ -212,6 +212,7 @@ def test_models_are_skops_and_never_pickles(folders: dict[tuple[str, str], Path]
         # Our own list, and short: what is on it could run code when a model is loaded.
         assert set(flavor["skops_trusted_types"]) == {
             "numpy.dtype",
+            "scipy.sparse._csr.csr_matrix",
             "sklearn.tree._tree.Tree",
             f"{module}.CastColumns",
         }
