@@ -1,5 +1,7 @@
 """The step of statsmodels: the fit under autologging, its inference as artifacts, its pickled model."""
 
+import time
+
 import mlflow
 import numpy as np
 from mlflow.models import ModelSignature
@@ -31,15 +33,18 @@ def log_least_squares(step: Step) -> None:
     contract, table, run = step.contract, step.table, step.run
     before = least_squares.fitted_preprocessor(contract, table.rows)
     design = least_squares.design_matrix(before, table.rows)
+    began = time.perf_counter()
     mlflow.statsmodels.autolog(log_models=False, log_datasets=False, silent=True)
     try:
         results = least_squares.least_squares(table.labels, design).fit()
     finally:
         mlflow.statsmodels.autolog(disable=True, silent=True)
+    fit_seconds = time.perf_counter() - began
     train = score_all(contract, table.labels, results.predict(design).to_numpy(), None)
     test = step.test_rows()
     predicted = results.predict(least_squares.design_matrix(before, test.rows)).to_numpy()
     found = prefixed("train", train) | prefixed("test", score_all(contract, test.labels, predicted, None))
+    found["fit_seconds"] = fit_seconds
     found["train_r2_adj"] = adjusted_r2(train["r2"], len(design), design.shape[1] - 1)
     found |= dummy_scores(contract, table.labels, table.fold_pairs, test.labels)
     found |= least_squares.diagnostics(results, design)

@@ -249,6 +249,12 @@ def read_table(source: Source, query: str) -> Any:
                     sample_size=-1,
                     encoding="utf-8",
                 )
+                if len(header) == 1 and any(mark in header[0] for mark in ",;\t|"):
+                    # duckdb takes the whole line for one column where no separator cuts every row alike.
+                    raise UserError(
+                        f"{source.option}: {source.asked!r} has rows of different widths, so it cannot be told what "
+                        f"separates the names in {header[0]!r}; give every row as many cells as there are names."
+                    )
                 if len(table.columns) != len(header):
                     raise UserError(
                         f"{source.option}: {source.asked!r} has {len(header)} names in its first line, and rows of "
@@ -258,8 +264,9 @@ def read_table(source: Source, query: str) -> Any:
                 schema = connection.execute("SELECT name FROM parquet_schema(?) OFFSET 1", [name]).fetchall()
                 _refuse_twins(source, [column for (column,) in schema])
                 table = connection.read_parquet(name)
+            columns = table.columns
             if not query:
-                return table.df()
+                return _without_nullable(table.df())
             table.create("data")
         except duckdb.Error as error:
             raise UserError(f"{source.option}: {source.asked!r} cannot be read: {_first_line(error)}") from error
@@ -273,12 +280,18 @@ def read_table(source: Source, query: str) -> Any:
             frame = result.df()
         except duckdb.Error as error:
             raise UserError(
-                f"query: it fails with {_first_line(error)!r}; "
-                f"the table `data` has the columns {listed(table.columns)}."
+                f"query: it fails with {_first_line(error)!r}; the table `data` has the columns {listed(columns)}."
             ) from error
-    if query and not len(frame):
+    if not len(frame):
         raise UserError("query: it returns no rows; give a query that keeps some.")
-    return frame
+    return _without_nullable(frame)
+
+
+def _without_nullable(frame: Any) -> Any:
+    """Turn integers with missing cells, which duckdb gives as nullable ones, into float64 with NaN."""
+    return frame.astype(
+        {name: "float64" for name, dtype in frame.dtypes.items() if str(dtype).lstrip("U")[:3] == "Int"}
+    )
 
 
 def _first_line(error: Exception) -> str:
