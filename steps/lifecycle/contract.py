@@ -120,6 +120,32 @@ class Contract:
         return cls(**{**values, "classes": tuple(values["classes"])}, columns=columns)
 
 
+def check_twins(option: str, asked: str, names: Sequence[str]) -> None:
+    """Refuse a table that names a column twice.
+
+    Names that differ in case alone count as one: SQL does not tell such columns apart, and duckdb renames the second.
+
+    Parameters
+    ----------
+    option, asked : str
+        The option that names the table, and its value, for the sentence.
+    names : sequence of str
+        As the table has them; empty ones do not count.
+
+    Raises
+    ------
+    UserError
+        Naming the column.
+    """
+    seen: dict[str, str] = {}
+    for name in filter(None, names):
+        if name.casefold() in seen:
+            other = seen[name.casefold()]
+            apart = "" if other == name else f" (as {other!r}: case does not tell columns apart)"
+            raise UserError(f"{option}: the column {name!r} stands twice in {asked!r}{apart}; rename one of them.")
+        seen[name.casefold()] = name
+
+
 def check_header(names: Sequence[str], settings: TableSettings, rows: int) -> None:
     """Refuse a table whose columns cannot be worked with.
 
@@ -138,14 +164,7 @@ def check_header(names: Sequence[str], settings: TableSettings, rows: int) -> No
         For a column that stands twice or bears our own fold column's name, no rows, no such target, or a name in
         drop, ordinal or split_column that the table does not have.
     """
-    # "Named apart only by case" is twice too: SQL does not tell such columns apart.
-    seen: dict[str, str] = {}
-    for name in names:
-        if name.casefold() in seen:
-            other = seen[name.casefold()]
-            apart = "" if other == name else f" (as {other!r}: case does not tell columns apart)"
-            raise UserError(f"data: the column {name!r} stands twice in {settings.data!r}{apart}; rename one of them.")
-        seen[name.casefold()] = name
+    check_twins("data", settings.data, names)
     if FOLD_COLUMN in names:
         raise UserError(
             f"data: {settings.data!r} has a column named {FOLD_COLUMN!r}, which the prepared table keeps for the "

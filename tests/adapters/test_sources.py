@@ -205,3 +205,16 @@ def test_any_table_parameter_makes_another_table(options: dict[str, Any], change
 
 def test_a_second_table_counts_also_where_it_has_the_same_bytes(options: dict[str, Any]) -> None:
     assert steps.identify(options | {"test_data": options["data"]}).key != steps.identify(options).key
+
+
+def test_parts_of_nested_parquet_columns_are_no_twins(tmp_path: Path) -> None:
+    """Two columns of lists both have a part named `element`, and two of structs may share their fields."""
+    table = pd.DataFrame({"a": [[1, 2], [3]], "b": [[4], [5]], "c": [{"x": 1}] * 2, "d": [{"x": 2}] * 2, "y": [0, 1]})
+    table.to_parquet(tmp_path / "nested.parquet")
+    assert list(read(tmp_path / "nested.parquet").columns) == ["a", "b", "c", "d", "y"]
+
+
+def test_twins_beside_nested_parquet_columns_are_refused(tmp_path: Path) -> None:
+    pd.DataFrame({"s": [{"x": 1, "z": [1]}], "n": [1], "N": [2], "y": [0]}).to_parquet(tmp_path / "twins.parquet")
+    with pytest.raises(UserError, match=r"^data: the column 'N' stands twice in .* \(as 'n': case does not"):
+        read(tmp_path / "twins.parquet")

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlparse
 
 import yaml
 
+from lifecycle.contract import check_twins
 from lifecycle.errors import UserError, listed
 from lifecycle.settings import TableSettings, parse_names, parse_ordinal
 
@@ -17,7 +18,6 @@ ROOT = Path(__file__).resolve().parents[3]
 CATALOG = ROOT / "data" / "catalog.yaml"
 LOCK = ROOT / "requirements.txt"
 KINDS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".parquet": "parquet", ".pq": "parquet"}
-CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -241,7 +241,7 @@ def read_table(source: Source, query: str) -> Any:
             if kind == "csv":
                 sniffed = connection.execute("SELECT Delimiter, Quote FROM sniff_csv(?)", [name]).fetchall()
                 header = _header(source, *sniffed[0])
-                _refuse_twins(source, header)
+                check_twins(source.option, source.asked, header)
                 table = connection.read_csv(
                     name,
                     header=True,
@@ -261,8 +261,8 @@ def read_table(source: Source, query: str) -> Any:
                         f"{len(table.columns)} cells; give every row as many cells as there are names."
                     )
             else:
-                schema = connection.execute("SELECT name FROM parquet_schema(?) OFFSET 1", [name]).fetchall()
-                _refuse_twins(source, [column for (column,) in schema])
+                nodes = connection.execute("SELECT name, num_children FROM parquet_schema(?)", [name]).fetchall()
+                check_twins(source.option, source.asked, _top_level(nodes))
                 table = connection.read_parquet(name)
             columns = table.columns
             if not query:
@@ -298,6 +298,16 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0]
 
 
+def _top_level(nodes: list[tuple[str, int | None]]) -> list[str]:
+    """Return the columns of a Parquet file's schema, which lists each nested column's parts after it."""
+    names, inside = [], 0
+    for name, children in nodes[1:]:
+        if not inside:
+            names.append(name)
+        inside = max(inside - 1, 0) + (children or 0)
+    return names
+
+
 def _header(source: Source, separator: str, quote: str) -> list[str]:
     """Read the names in a CSV's first record, which may be of several lines.
 
@@ -309,16 +319,3 @@ def _header(source: Source, separator: str, quote: str) -> list[str]:
         separator = ","
     with source.path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
         return next(csv.reader(stream, delimiter=separator, quotechar=quote), [])
-
-
-def _refuse_twins(source: Source, header: list[str]) -> None:
-    """Refuse a header that names a column twice, which duckdb would silently rename; case does not tell names apart."""
-    seen: dict[str, str] = {}
-    for name in header:
-        if name and name.casefold() in seen:
-            other = seen[name.casefold()]
-            apart = "" if other == name else f" (as {other!r}: case does not tell columns apart)"
-            raise UserError(
-                f"{source.option}: the column {name!r} stands twice in {source.asked!r}{apart}; rename one of them."
-            )
-        seen[name.casefold()] = name
