@@ -18,7 +18,7 @@ from lifecycle.columns import levels_of
 from lifecycle.errors import UserError, listed, shown
 from lifecycle.settings import FOLD_COLUMN, Ordinal, TableSettings
 
-NUMERIC, CATEGORICAL, ORDINAL = "numeric", "categorical", "ordinal"
+NUMERIC, CATEGORICAL, ORDINAL, DATETIME, TEXT = "numeric", "categorical", "ordinal", "datetime", "text"
 NESTED = (list, dict, tuple, set, bytes, bytearray, np.ndarray)
 LEFT_OUT = ("constant", "id", "datetime", "nested")
 MOST_CLASSES_OF_NUMBERS = 10
@@ -45,6 +45,11 @@ class Column:
         The range of a numeric column.
     missing : bool
         Whether cells are missing in it.
+    format : str
+        How its texts are written: of a numeric column ``decimal comma`` or ``thousands``, of a datetime one its
+        strptime format; empty for columns that are no text, and for plain numbers and ISO 8601.
+    origin : str
+        Of a datetime column, the time from which elapsed days are counted, in ISO 8601.
     """
 
     name: str
@@ -54,6 +59,8 @@ class Column:
     low: float | None = None
     high: float | None = None
     missing: bool = False
+    format: str = ""
+    origin: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,8 @@ class Contract:
         Every column but the target, in the table's order.
     rows_without_target : int
         Rows left out because their target is missing.
+    missing_words : tuple of str
+        Texts that stand for a missing cell; blank ones always do.
     """
 
     target: str
@@ -88,6 +97,7 @@ class Contract:
     query: str = ""
     columns: tuple[Column, ...] = field(default=())
     rows_without_target: int = 0
+    missing_words: tuple[str, ...] = ()
 
     def of_role(self, role: str) -> list[str]:
         """Names of the columns of one role, in the table's order."""
@@ -117,7 +127,8 @@ class Contract:
         """Read what `to_json` wrote."""
         values = json.loads(text)
         columns = tuple(Column(**{**c, "levels": tuple(c["levels"])}) for c in values.pop("columns"))
-        return cls(**{**values, "classes": tuple(values["classes"])}, columns=columns)
+        tuples = {name: tuple(values[name]) for name in ("classes", "missing_words")}
+        return cls(**{**values, **tuples}, columns=columns)
 
 
 def check_twins(option: str, asked: str, names: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ keys are taken from them, never from the parameters that mlflow's runner logged.
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
@@ -19,6 +20,8 @@ ALGORITHMS = ("tpe", "rand", "anneal")
 SELECT_ON = ("cv", "test")
 ENGINES = ("local", "spark")
 LOG_MODELS = ("best", "all")
+ROLES = ("numeric", "categorical", "datetime", "text", "id", "drop")
+THRESHOLDS = ("", "best_f1")
 FOLD_COLUMN = "__fold__"
 
 # A search's settings that change how long it takes or how far it goes, not what its trials are: two searches
@@ -71,6 +74,40 @@ def parse_ordinal(text: str) -> tuple[Ordinal, ...]:
     return tuple(orders)
 
 
+def parse_roles(text: str) -> tuple[tuple[str, str], ...]:
+    """Read ``column=role``, several separated by semicolons.
+
+    Parameters
+    ----------
+    text : str
+        As typed; empty for none. A column's name may itself hold an equals sign: the last one counts.
+
+    Returns
+    -------
+    tuple of (column, role)
+        In the order typed; `ROLES` are the roles.
+
+    Raises
+    ------
+    UserError
+        Where a part has no equals sign, names no known role, or names a column again.
+    """
+    roles: dict[str, str] = {}
+    for part in filter(None, (p.strip() for p in text.split(";"))):
+        column, equals, role = (piece.strip() for piece in part.rpartition("="))
+        if not equals or not column:
+            raise UserError(f"roles: {part!r} is not of the form column=role; separate several by a semicolon.")
+        if role == "ordinal":
+            raise UserError(
+                f"roles: {column!r} cannot be made ordinal without its order; "
+                f"give it by ordinal, such as -P ordinal={shlex.quote(f'{column}:low<middle<high')}."
+            )
+        if column in roles:
+            raise UserError(f"roles: the column {column!r} stands twice; give it one role.")
+        roles[column] = one_of("roles", role, ROLES)
+    return tuple(roles.items())
+
+
 def parse_names(text: str) -> tuple[str, ...]:
     """Split a list typed with commas; blanks around a name do not count, empty parts are left out."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
@@ -113,6 +150,9 @@ class TableSettings:
     positive: str = ""
     drop: tuple[str, ...] = ()
     ordinal: tuple[Ordinal, ...] = ()
+    roles: tuple[tuple[str, str], ...] = ()
+    read: str = ""
+    strict: bool = False
     # Options that nobody typed: a query may have taken their columns away.
     of_the_sample: tuple[str, ...] = ()
 

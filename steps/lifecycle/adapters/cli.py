@@ -44,8 +44,17 @@ _TABLE = (
     ),
     _text("drop", "", "Columns to leave out, separated by commas [default: the sample's]."),
     _text("ordinal", "", "Column:low<middle<high, several separated by ; [default: the sample's]."),
+    _text("roles", "", "Column=role, several separated by ; [default: found from the table]."),
+    _text("read", "", "What a file's form cannot tell, such as skip=1; header=false; names=a,b; nullstr=?."),
+    click.option("--strict", default=False, type=bool, show_default=True, help="Let findings fail the step."),
 )
 _FRESH = click.option("--fresh", default=False, type=bool, show_default=True, help="Run although it was done before.")
+_TRAINING = (
+    click.option(
+        "--max_rows", default=0, type=int, show_default=True, help="Training rows to use, a seeded sample; 0: all."
+    ),
+    _text("threshold", "", "best_f1: the decision threshold is chosen on out-of-fold predictions."),
+)
 _METRIC = _text("metric", "", "What to choose by [default: f1; for regression rmse].")
 _SEARCH = (
     _text("algo", "tpe", "tpe, rand or anneal."),
@@ -89,15 +98,16 @@ TRIALS = "Number of trials."
 # By entry point, in the order of --help. The MLproject file declares the same, and a test compares the two.
 OPTIONS: dict[str, tuple[Decorator, ...]] = {
     "prepare": (_data("churn"), *_TABLE, _FRESH),
-    "baseline": (_data("churn"), *_TABLE, _FRESH),
-    "tune_lr": (_data("churn"), *_TABLE, _max_evals(16, TRIALS), _METRIC, *_SEARCH, _FRESH),
-    "tune_multi": (_data("churn"), *_TABLE, _max_evals(32, TRIALS), _METRIC, *_SEARCH, _FRESH),
-    "regress_sklearn": (_data("ecommerce"), *_TABLE, _FRESH),
-    "regress_statsmodels": (_data("ecommerce"), *_TABLE, _FRESH),
-    "register": (_data("churn"), *_TABLE, _METRIC, *_REGISTER, _FRESH),
+    "baseline": (_data("churn"), *_TABLE, *_TRAINING, _FRESH),
+    "tune_lr": (_data("churn"), *_TABLE, *_TRAINING, _max_evals(16, TRIALS), _METRIC, *_SEARCH, _FRESH),
+    "tune_multi": (_data("churn"), *_TABLE, *_TRAINING, _max_evals(32, TRIALS), _METRIC, *_SEARCH, _FRESH),
+    "regress_sklearn": (_data("ecommerce"), *_TABLE, *_TRAINING, _FRESH),
+    "regress_statsmodels": (_data("ecommerce"), *_TABLE, *_TRAINING, _FRESH),
+    "register": (_data("churn"), *_TABLE, *_TRAINING, _METRIC, *_REGISTER, _FRESH),
     "main": (
         _data("churn,ecommerce"),
         *_TABLE,
+        *_TRAINING,
         click.option(
             "--max_evals", default=0, type=_Count(), help="Number of trials of each search [default: 16 and 32]."
         ),

@@ -12,7 +12,7 @@ import yaml
 
 from lifecycle.contract import check_twins
 from lifecycle.errors import UserError, listed
-from lifecycle.settings import TableSettings, parse_names, parse_ordinal
+from lifecycle.settings import TableSettings, parse_names, parse_ordinal, parse_roles
 
 ROOT = Path(__file__).resolve().parents[3]
 CATALOG = ROOT / "data" / "catalog.yaml"
@@ -152,7 +152,10 @@ def settings_for(options: dict[str, Any]) -> TableSettings:
         positive=options["positive"],
         drop=drop,
         ordinal=parse_ordinal(ordinal),
-        of_the_sample=tuple(name for name in ("drop", "ordinal") if not options[name] and name in entry),
+        roles=parse_roles(options["roles"] or entry.get("roles", "")),
+        read=options["read"],
+        strict=options["strict"],
+        of_the_sample=tuple(name for name in ("drop", "ordinal", "roles") if not options[name] and name in entry),
     )
 
 

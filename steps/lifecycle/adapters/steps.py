@@ -32,6 +32,9 @@ TABLE_OPTIONS = (
     "positive",
     "drop",
     "ordinal",
+    "roles",
+    "read",
+    "strict",
 )
 PACKAGES = ("mlflow", "hyperopt", "scikit-learn", "numpy", "pandas", "duckdb", "statsmodels", "skops")
 # A step of another task is named instead of the one that was asked for.
