@@ -1,8 +1,12 @@
 """Entry point `prepare`: raw table -> contract, split, folds, train and test rows, profile."""
 
-from lifecycle.adapters import cli, sources, steps, tracking
-from lifecycle.errors import listed
-from lifecycle.table import prepare, profile
+import tempfile
+from pathlib import Path
+
+from lifecycle.adapters import cli, preparation, steps, tracking
+from lifecycle.audit import as_frame, said
+from lifecycle.errors import UserError, listed
+from lifecycle.table import profile
 
 
 @cli.command("prepare")
@@ -13,29 +17,35 @@ def main(options: cli.Options) -> None:
     run = tracking.start("prepare")
     run.log(tags=steps.identity_tags("prepare", identity))
     settings = identity.settings
-    raw = sources.read_table(identity.sources[0], settings.query)
-    raw_test = sources.read_table(identity.sources[1], settings.query) if settings.test_data else None
-    train, test, contract = prepare(raw, settings, raw_test)
-    name = sources.short_name(settings.data)
-    tracking.log_dataset(run, raw, identity.sources[0].path, name, settings.target, identity.data_digest)
-    run.settings(steps.settings_of("prepare", identity, contract, {}, run.run_id))
-    run.frame("prepared/train.parquet", train)
-    run.frame("prepared/test.parquet", test)
-    run.frame("prepared/profile.csv", profile(train, test, contract))
-    # Last, because whoever looks for a prepared table looks for the contract.
-    run.text("prepared/contract.json", contract.to_json())
+    with tempfile.TemporaryDirectory() as folder, preparation.workplace(Path(folder)) as connection:
+        tables = preparation.opened(connection, identity.sources, settings, Path(folder))
+        made = preparation.make(tables[0], settings, tables[1] if settings.test_data else None, Path(folder))
+        contract, rows, held = made.prepared.contract, len(made.prepared.train), len(made.prepared.test)
+        tracking.log_dataset(
+            run, tables[0].types, len(tables[0]), str(identity.sources[0].path), settings, identity.data_digest
+        )
+        run.settings(steps.settings_of("prepare", identity, contract, {}, run.run_id))
+        run.frame("prepared/findings.csv", as_frame(made.findings))
+        if settings.strict and made.findings:
+            raise UserError(f"strict: {len(made.findings)} findings; {made.findings[0].message}")
+        run.files("prepared", made.train, made.test)
+        run.frame("prepared/profile.csv", profile(made.prepared, made.train_sample))
+        # Last, because whoever looks for a prepared table looks for the contract.
+        run.text("prepared/contract.json", contract.to_json())
     left_out = listed(f"{column.name} ({column.role})" for column in contract.left_out)
     run.log(
-        metrics={"train_rows": len(train), "test_rows": len(test), "features": len(contract.features)},
-        tags={"lifecycle.key": identity.key, "lifecycle.left_out": left_out},
+        metrics={"train_rows": rows, "test_rows": held, "features": len(contract.features)},
+        tags={"lifecycle.key": identity.key, "lifecycle.left_out": left_out, "lifecycle.findings": said(made.findings)},
     )
     about = f"positive class {contract.positive!r}" if contract.positive is not None else f"target {contract.target!r}"
     print(
-        f"prepare: {contract.task}, {about}, {len(train)} training and {len(test)} test rows ({contract.split}), "
+        f"prepare: {contract.task}, {about}, {rows} training and {held} test rows ({contract.split}), "
         f"{len(contract.features)} features, left out: {left_out}."
     )
     if contract.rows_without_target:
         print(f"prepare: {contract.rows_without_target} rows without a target were left out.")
+    for finding in made.findings:
+        print(f"prepare: finding {finding.code}: {finding.message}")
     run.end("FINISHED")
 
 

@@ -5,7 +5,7 @@ contract instead of guessing again.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from typing import Any
@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from lifecycle.columns import levels_of
 from lifecycle.errors import UserError, listed, shown
-from lifecycle.settings import FOLD_COLUMN, Ordinal, TableSettings
+from lifecycle.settings import FOLD_COLUMN, TWIN_COLUMN, Ordinal, TableSettings
 
 NUMERIC, CATEGORICAL, ORDINAL, DATETIME, TEXT = "numeric", "categorical", "ordinal", "datetime", "text"
-NESTED = (list, dict, tuple, set, bytes, bytearray, np.ndarray)
-LEFT_OUT = ("constant", "id", "datetime", "nested")
+LEFT_OUT = ("constant", "id", "nested", "drop")
+# A categorical column of more levels would make the contract, and each model's design, larger than they are worth.
+MOST_LEVELS = 50_000
 MOST_CLASSES_OF_NUMBERS = 10
 MOST_CLASSES = 100
 POSITIVE_WORDS = ("1", "true", "yes")
@@ -35,10 +35,10 @@ class Column:
     name : str
         As the table has it.
     role : str
-        ``numeric``, ``categorical`` or ``ordinal`` for what a model reads; ``constant``, ``id``, ``datetime`` or
-        ``nested`` for what is left out.
+        ``numeric``, ``categorical``, ``ordinal``, ``datetime`` or ``text`` for what a model reads; ``constant``,
+        ``id``, ``nested`` or ``drop`` (as the user asked) for what is left out.
     type : str
-        The dtype that the table was read with.
+        The SQL type that the table was read with.
     levels : tuple of str
         Of a categorical, sorted; of an ordinal, lowest first.
     low, high : float or None
@@ -49,7 +49,9 @@ class Column:
         How its texts are written: of a numeric column ``decimal comma`` or ``thousands``, of a datetime one its
         strptime format; empty for columns that are no text, and for plain numbers and ISO 8601.
     origin : str
-        Of a datetime column, the time from which elapsed days are counted, in ISO 8601.
+        Of a datetime column, the earliest time in training, from which elapsed days are counted, in ISO 8601.
+    last : str
+        The latest one.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Column:
     missing: bool = False
     format: str = ""
     origin: str = ""
+    last: str = ""
 
 
 @dataclass(frozen=True)
@@ -176,11 +179,12 @@ def check_header(names: Sequence[str], settings: TableSettings, rows: int) -> No
         drop, ordinal or split_column that the table does not have.
     """
     check_twins("data", settings.data, names)
-    if FOLD_COLUMN in names:
-        raise UserError(
-            f"data: {settings.data!r} has a column named {FOLD_COLUMN!r}, which the prepared table keeps for the "
-            "folds; rename it, for example by query."
-        )
+    for own, what in ((FOLD_COLUMN, "the folds"), (TWIN_COLUMN, "what the audit found")):
+        if own in names:
+            raise UserError(
+                f"data: {settings.data!r} has a column named {own!r}, which the prepared table keeps for {what}; "
+                "rename it, for example by query."
+            )
     if settings.target not in names:
         near = get_close_matches(settings.target, names, n=3, cutoff=0.4)
         folded = [name for name in names if name.casefold() == settings.target.casefold()]
@@ -191,6 +195,7 @@ def check_header(names: Sequence[str], settings: TableSettings, rows: int) -> No
     if rows == 0:
         raise UserError(f"data: {settings.data!r} has a header but no rows; give a table with rows.")
     asked = [("drop", name) for name in settings.drop] + [("ordinal", o.column) for o in settings.ordinal]
+    asked += [("roles", name) for name, _ in settings.roles]
     if settings.split_column:
         asked.append(("split_column", settings.split_column))
     for option, name in asked:
@@ -251,9 +256,6 @@ def labels_of(target: "pd.Series[Any]", task: str, name: str) -> "pd.Series[Any]
     """
     if len(target) == 0:
         raise UserError(f"target: every cell of {name!r} is missing; choose a column that holds values.")
-    if isinstance(target.iloc[0], NESTED):
-        kind = type(target.iloc[0]).__name__
-        raise UserError(f"target: {name!r} holds a {kind} in each cell; choose a column of labels or numbers.")
     if target.nunique() == 1:
         raise UserError(
             f"target: {name!r} is constant, every row has {shown(target.iloc[0])}; choose a column that varies."
@@ -324,52 +326,13 @@ def find_positive(target: "pd.Series[Any]", asked: str) -> Any:
     return min(reversed(classes), key=lambda label: int(counts[label]))
 
 
-def describe(column: "pd.Series[Any]", order: Ordinal | None) -> Column:
-    """Find the role, type, levels or range of one column.
-
-    Parameters
-    ----------
-    column : Series
-        As read, all rows.
-    order : Ordinal or None
-        The declared order of its levels.
-
-    Returns
-    -------
-    Column
-        Text of which more than half of the cells (and more than 50) are distinct is an ``id``.
-
-    """
-    name, dtype = str(column.name), str(column.dtype)
-    missing = bool(column.isna().any())
-    if order is not None:
-        return Column(name, ORDINAL, dtype, levels=order.levels, missing=missing)
-    if types.is_datetime64_any_dtype(column) or types.is_timedelta64_dtype(column):
-        return Column(name, "datetime", dtype, missing=missing)
-    present = column.dropna()
-    sample = present.iloc[0] if len(present) else None
-    if isinstance(sample, NESTED):
-        return Column(name, "nested", dtype, missing=missing)
-    if type(sample).__module__ == "datetime":
-        return Column(name, "datetime", dtype, missing=missing)
-    distinct = int(present.nunique())
-    if distinct == 0 or (distinct == 1 and not missing):
-        return Column(name, "constant", dtype, missing=missing)
-    if types.is_numeric_dtype(column) and not types.is_bool_dtype(column):
-        return Column(name, NUMERIC, dtype, low=float(present.min()), high=float(present.max()), missing=missing)
-    if distinct > 50 and distinct > 0.5 * len(column):
-        return Column(name, "id", dtype, missing=missing)
-    levels = sorted(levels_of(column).dropna().unique().tolist())
-    return Column(name, CATEGORICAL, dtype, levels=tuple(levels), missing=missing)
-
-
-def check_order(column: "pd.Series[Any]", order: Ordinal) -> None:
+def check_order(levels: Iterable[str], order: Ordinal) -> None:
     """Refuse a column that holds a level which its declared order does not have.
 
     Parameters
     ----------
-    column : Series
-        As read, all rows.
+    levels : iterable of str
+        All that the column holds.
     order : Ordinal
         The declared order.
 
@@ -379,7 +342,7 @@ def check_order(column: "pd.Series[Any]", order: Ordinal) -> None:
         Naming the level.
     """
     known = set(order.levels)
-    for level in levels_of(column).dropna().unique().tolist():
+    for level in levels:
         if level not in known:
             in_numbers = all(_is_number(known_level) for known_level in order.levels) and not _is_number(level)
             what = "text in a numeric order" if in_numbers else "not in its order"
@@ -400,10 +363,12 @@ def check_finite(column: "pd.Series[Any]", option: str) -> None:
     if types.is_float_dtype(column):
         values = column.to_numpy(dtype="float64", na_value=np.nan)
         if np.isinf(values).any():
-            found = values[np.isinf(values)][0]
-            raise UserError(
-                f"{option}: the column {column.name!r} holds {found}; replace infinite numbers, for example by query."
-            )
+            raise infinite(option, str(column.name), float(values[np.isinf(values)][0]))
+
+
+def infinite(option: str, name: str, value: float) -> UserError:
+    """Return the error of a column that holds an infinite number."""
+    return UserError(f"{option}: the column {name!r} holds {value}; replace infinite numbers, for example by query.")
 
 
 def _is_number(text: str) -> bool:

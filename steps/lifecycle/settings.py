@@ -22,7 +22,9 @@ ENGINES = ("local", "spark")
 LOG_MODELS = ("best", "all")
 ROLES = ("numeric", "categorical", "datetime", "text", "id", "drop")
 THRESHOLDS = ("", "best_f1")
-FOLD_COLUMN = "__fold__"
+FOLD_COLUMN, TWIN_COLUMN = "__fold__", "__twin__"
+# `unknown`, `none` and `-` are levels as often as not; who wants them missing says so by read="nullstr=...".
+MISSING_WORDS = ("?", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null")
 
 # A search's settings that change how long it takes or how far it goes, not what its trials are: two searches
 # that differ in nothing else continue one another.
@@ -189,6 +191,11 @@ class TableSettings:
             )
         if self.target in self.drop:
             raise UserError(f"drop: {self.target!r} is the target; leave it out of drop, or choose another target.")
+
+    @property
+    def missing_words(self) -> tuple[str, ...]:
+        """Texts that stand for a missing cell, beside blank ones."""
+        return MISSING_WORDS
 
     def resolved(self) -> dict[str, Any]:
         """Return the parameters by name, as ``settings.json`` has them."""

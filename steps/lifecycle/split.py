@@ -23,6 +23,8 @@ from lifecycle.columns import levels_of
 from lifecycle.errors import UserError, shown
 
 ISO_TIME = re.compile(r"\d{4}-\d{2}(-\d{2}([ T]\d{2}(:\d{2}){1,2})?)?")
+# 2**64 over the golden ratio: its multiples differ in half of their bits.
+GOLDEN = 0x9E3779B97F4A7C15
 Rows = npt.NDArray[np.int64]
 
 
@@ -76,7 +78,7 @@ def split_rows(
                 positions,
                 test_size=test_size,
                 random_state=seed,
-                stratify=target.to_numpy() if split == "stratified" else None,
+                stratify=_codes(target) if split == "stratified" else None,
             )
         except ValueError as error:
             raise UserError(
@@ -108,9 +110,7 @@ def split_rows(
         order = np.argsort(by.to_numpy(), kind="stable")
         train, test = order[ranks[order] <= border], order[ranks[order] > border]
     else:
-        # The text of each cell by itself: a later row may change the type that the whole column is read with.
-        texts = levels_of(by).fillna("").to_numpy(dtype=object)
-        fractions = pd.util.hash_array(texts, hash_key=f"{seed:016d}", categorize=False) / 2.0**64
+        fractions = _hashed(by, seed) / 2.0**64
         train, test = positions[fractions >= test_size], positions[fractions < test_size]
     if not len(train) or not len(test):
         raise UserError(
@@ -120,10 +120,19 @@ def split_rows(
     return train, test
 
 
-def row_texts(frame: pd.DataFrame) -> "pd.Series[Any]":
-    """Write each row's content as one text, for the hash split without a key column: equal rows stay together."""
-    texts = frame.apply(levels_of).fillna("")
-    return pd.Series(pd.util.hash_pandas_object(texts, index=False).astype(str), name="the row's content")
+def _codes(target: "pd.Series[Any]") -> Rows:
+    """Return each label's place among the classes: scikit-learn would sort millions of texts, for seconds."""
+    return pd.factorize(target, sort=True)[0].astype(np.int64)
+
+
+def _hashed(by: "pd.Series[Any]", seed: int) -> npt.NDArray[np.uint64]:
+    """Hash each cell by the seed; cells of uint64 are digests already, of the rows' content."""
+    if by.dtype == np.uint64:
+        key = np.uint64((seed + 1) * GOLDEN % 2**64)
+        return pd.util.hash_array(by.to_numpy(dtype=np.uint64) ^ key)
+    # The text of each cell by itself: a later row may change the type that the whole column is read with.
+    texts = levels_of(by).fillna("").to_numpy(dtype=object)
+    return pd.util.hash_array(texts, hash_key=f"{seed:016d}", categorize=False)
 
 
 def check_complete(by: "pd.Series[Any]") -> None:
@@ -227,11 +236,11 @@ def assign_folds(
             )
         kind = StratifiedGroupKFold if task == "classification" else GroupKFold
         splitter = kind(folds, shuffle=True, random_state=seed)
-        pairs = splitter.split(rows, target, groups=by.to_numpy())
+        pairs = splitter.split(rows, _codes(target) if task == "classification" else None, groups=by.to_numpy())
     else:
         kind = StratifiedKFold if task == "classification" else KFold
         splitter = kind(folds, shuffle=True, random_state=seed)
-        pairs = splitter.split(rows, target)
+        pairs = splitter.split(rows, _codes(target) if task == "classification" else None)
     for fold, (_, validated) in enumerate(pairs):
         places[validated] = fold
     return places

@@ -1,33 +1,72 @@
 """The prepared table: training rows with their folds, test rows kept apart, and the contract of both."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from pandas.api import types
 
-from lifecycle.columns import levels_of, numbers_of
+from lifecycle.audit import Finding, mixed
+from lifecycle.columns import levels_of
 from lifecycle.contract import (
+    CATEGORICAL,
+    DATETIME,
+    LEFT_OUT,
     NUMERIC,
+    ORDINAL,
     Column,
     Contract,
     check_finite,
     check_header,
     check_order,
-    describe,
     find_positive,
     find_task,
+    infinite,
     labels_of,
 )
 from lifecycle.errors import UserError, listed
+from lifecycle.roles import NESTED, TIME, WORDS, Reading, Summary, check_role, column_of, kind_of, readings_of, role_of
 from lifecycle.settings import FOLD_COLUMN, TableSettings
-from lifecycle.split import assign_folds, check_complete, check_ordered, row_texts, split_rows
+from lifecycle.split import assign_folds, check_complete, check_ordered, split_rows
 
 Positions = npt.NDArray[np.int64]
+# Above this many rows they keep the table's own order within a side: sorting them costs more than all the rest.
+SHUFFLED_ROWS = 1_000_000
+
+
+class Rows(Protocol):
+    """Rows of a table, wherever they lie. A missing cell is an empty one, a blank one, or a word for missing."""
+
+    names: list[str]
+    types: dict[str, str]
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
+    def take(self, positions: Positions) -> "Rows":
+        """Return some rows, in the table's order."""
+
+    def column(self, name: str, reading: Reading | None = None) -> "pd.Series[Any]":
+        """Return a column whole, its texts read as something else where a reading is given."""
+
+    def contents(self) -> "pd.Series[Any]":
+        """Return a digest of each row's content, uint64: equal rows have equal ones, whatever types they have."""
+
+    def examples(self, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Return some different present cells of columns of texts."""
+
+    def unread(self, name: str, reading: Reading) -> tuple[int, str]:
+        """Return how many present cells cannot be read so, and one of them."""
+
+    def summaries(self, readings: Mapping[str, Reading | None]) -> dict[str, Summary]:
+        """Return a summary of each column named, its texts read as something else where a reading is given."""
+
+    def levels(self, name: str) -> list[str]:
+        """Return the different levels of a column as texts."""
 
 
 @dataclass(frozen=True)
@@ -53,83 +92,125 @@ class PreparedTable:
 
     @cached_property
     def fold_pairs(self) -> list[tuple[Positions, Positions]]:
-        """Positions fitted on and validated on, a pair for each fold.
+        """Positions fitted on and validated on, a pair for each fold."""
+        return list(fold_pairs(self.folds, self.contract.split))
 
-        Folds of a time split are blocks in order, each validated on all before it; the first is fitted on alone.
-        """
-        return list(self._pairs())
 
-    def _pairs(self) -> Iterator[tuple[Positions, Positions]]:
-        in_order = self.contract.split == "time"
-        for fold in np.unique(self.folds):
-            fitted = self.folds < fold if in_order else self.folds != fold
-            if fitted.any():
-                yield np.flatnonzero(fitted), np.flatnonzero(self.folds == fold)
+def fold_pairs(folds: Positions, split: str) -> Iterator[tuple[Positions, Positions]]:
+    """Pair the rows fitted on with the rows validated on, for each fold.
+
+    Folds of a time split are blocks in order, each validated on all before it; the first is fitted on alone.
+    """
+    for fold in np.unique(folds):
+        fitted = folds < fold if split == "time" else folds != fold
+        if fitted.any():
+            yield np.flatnonzero(fitted), np.flatnonzero(folds == fold)
 
 
 @dataclass(frozen=True)
 class TestRows:
-    """Test rows, handed out once in a run, after its choices: the features in order, and the target."""
+    """Test rows, handed out once in a run, after its choices.
+
+    Attributes
+    ----------
+    rows : DataFrame, shape (n, features)
+        The features in order.
+    labels : Series, shape (n,)
+        The target.
+    twins : array of bool, shape (n,)
+        Which of them stand in the training rows too, cell by cell.
+    """
 
     rows: pd.DataFrame
     labels: "pd.Series[Any]"
+    twins: npt.NDArray[np.bool_]
 
 
-def prepare(
-    raw: pd.DataFrame, settings: TableSettings, raw_test: pd.DataFrame | None = None
-) -> tuple[pd.DataFrame, pd.DataFrame, Contract]:
-    """Turn a raw table into the prepared one.
+@dataclass(frozen=True)
+class Prepared:
+    """What is decided about a table: which rows go where, and what its columns are.
+
+    Attributes
+    ----------
+    contract : Contract
+        Task, labels, split and columns, settled.
+    train, test : arrays of int64
+        Positions in the raw table (``test`` in the second one, where there is one), in the order to write them.
+    train_labels, test_labels : Series
+        The target of those rows, in the task's own dtype.
+    folds : array of int64
+        The fold of each training row.
+    train_summaries, test_summaries : dict of str to Summary
+        Of the columns but the target, by name.
+    findings : tuple of Finding
+        What the cells themselves give cause to doubt.
+    """
+
+    contract: Contract
+    train: Positions
+    test: Positions
+    train_labels: "pd.Series[Any]"
+    test_labels: "pd.Series[Any]"
+    folds: Positions
+    train_summaries: dict[str, Summary]
+    test_summaries: dict[str, Summary]
+    findings: tuple[Finding, ...]
+
+
+def prepare(raw: Rows, settings: TableSettings, raw_test: Rows | None = None) -> Prepared:
+    """Decide what becomes of a raw table.
 
     Parameters
     ----------
-    raw : DataFrame
-        After the query, as read.
+    raw : Rows
+        After the query.
     settings : TableSettings
         What was asked.
-    raw_test : DataFrame, optional
+    raw_test : Rows, optional
         A second table that is the test table, after the same query.
 
     Returns
     -------
-    train : DataFrame
-        Features, target and the fold column, in the split's order.
-    test : DataFrame
-        Features and target.
-    contract : Contract
-        Task, labels, split and columns, settled.
+    Prepared
+        Nothing is written.
 
     Raises
     ------
     UserError
-        For whatever makes the table unfit; see the checks of `lifecycle.contract` and `lifecycle.split`.
+        For whatever makes the table unfit; see the checks of `lifecycle.contract`, `lifecycle.roles` and
+        `lifecycle.split`.
     """
-    check_header([str(name) for name in raw.columns], settings, len(raw))
-    kept = raw[raw[settings.target].notna()].reset_index(drop=True)
-    check_finite(kept[settings.target], "target")
-    task = find_task(kept[settings.target], settings.task) if len(kept) else "regression"
-    labels = labels_of(kept[settings.target], task, settings.target)
+    check_header(raw.names, settings, len(raw))
+    kind = kind_of(raw.types[settings.target])
+    if kind in (NESTED, TIME):
+        what = "dates" if kind == TIME else f"cells of the type {raw.types[settings.target]}"
+        raise UserError(
+            f"target: {settings.target!r} holds {what}; choose a column of labels or numbers, or make one by query."
+        )
+    reading = _reading_of_target(raw, settings.target)
+    target = raw.column(settings.target, reading)
+    kept = np.flatnonzero(target.notna().to_numpy())
+    target = target.iloc[kept].reset_index(drop=True)
+    check_finite(target, "target")
+    task = find_task(target, settings.task) if len(kept) else "regression"
+    labels = labels_of(target, task, settings.target)
     split = _settled_split(settings, task)
     if task == "regression" and settings.positive:
         raise UserError(
             f"positive: {settings.positive!r} was given, but {settings.target!r} is a quantity; leave it out."
         )
-    by = kept[settings.split_column] if settings.split_column else None
-    if by is not None and split != "hash":
-        check_complete(by)
-    if by is not None and split == "time":
-        check_ordered(by)
-    if split == "hash" and by is None:
-        by = row_texts(kept)
-    # Groups of the test rows are new by design, so a model cannot learn from their names.
-    left = {settings.target, *settings.drop, settings.split_column if split == "group" else settings.target}
-    inputs = [name for name in kept.columns if name not in left]
-    if raw_test is not None:
-        train_rows = np.arange(len(kept))
-        test_kept, test_labels = _second_table(raw_test, settings, task, inputs, labels)
+    by = _split_by(raw, settings, split, kept)
+    if raw_test is None:
+        train, test = split_rows(labels, split, settings.test_size, settings.seed, by)
+        if len(kept) > SHUFFLED_ROWS:
+            train, test = np.sort(train), np.sort(test)
+        test_table, test_kept, test_labels = raw, kept[test], labels.iloc[test].reset_index(drop=True)
     else:
-        train_rows, test_rows = split_rows(labels, split, settings.test_size, settings.seed, by)
-        test_kept, test_labels = kept.iloc[test_rows], labels.iloc[test_rows].reset_index(drop=True)
-    train_kept = kept.iloc[train_rows]
+        train = np.arange(len(kept))
+        test_table, (test_kept, test_labels) = raw_test, _second_target(raw_test, settings, task, reading, labels)
+    train_labels = labels.iloc[train].reset_index(drop=True)
+    train_rows, test_rows = raw.take(kept[train]), test_table.take(test_kept)
+    columns, summaries, findings = _columns(train_rows, settings, split)
     contract = Contract(
         target=settings.target,
         task=task,
@@ -137,22 +218,40 @@ def prepare(
         positive=find_positive(labels, settings.positive) if task == "classification" else None,
         split=split,
         query=settings.query,
-        columns=_columns(train_kept, test_kept, inputs, settings),
+        columns=columns,
         rows_without_target=len(raw) - len(kept),
+        missing_words=settings.missing_words,
     )
     if not contract.features:
         roles = listed(f"{column.name} ({column.role})" for column in contract.left_out)
         raise UserError(f"data: {settings.data!r} has no column to learn from; beside the target there are: {roles}.")
-    fold_by = by.iloc[train_rows].reset_index(drop=True) if by is not None and split in ("group", "time") else None
-    train_labels = labels.iloc[train_rows].reset_index(drop=True)
+    test_summaries = _check_test_rows(test_rows, contract, settings)
+    fold_by = by.iloc[train].reset_index(drop=True) if by is not None and split in ("group", "time") else None
     _check_classes(train_labels, contract, split)
     folds = assign_folds(train_labels, task, split, settings.folds, settings.seed, fold_by)
-    train = features_of(train_kept, contract)
-    train[settings.target], train[FOLD_COLUMN] = train_labels, folds
-    for fit, _ in read_prepared(train, contract).fold_pairs:
-        _check_classes(train_labels.iloc[fit], contract, split, "folds")
-    test = _test_features(test_kept, contract, settings).assign(**{settings.target: test_labels})
-    return train, test, contract
+    for fitted, _ in fold_pairs(folds, split):
+        _check_classes(train_labels.iloc[fitted], contract, split, "folds")
+    return Prepared(
+        contract,
+        kept[train],
+        test_kept,
+        train_labels,
+        test_labels,
+        folds,
+        summaries,
+        test_summaries,
+        findings,
+    )
+
+
+def _reading_of_target(raw: Rows, target: str) -> Reading | None:
+    """Read a target that is written as numbers in texts as numbers; words for missing cells are what does that."""
+    if kind_of(raw.types[target]) != WORDS:
+        return None
+    for reading in readings_of(raw.examples([target])[target]):
+        if reading.role == NUMERIC and not raw.unread(target, reading)[0]:
+            return reading
+    return None
 
 
 def _settled_split(settings: TableSettings, task: str) -> str:
@@ -166,15 +265,64 @@ def _settled_split(settings: TableSettings, task: str) -> str:
     return settings.split
 
 
-def _columns(train: pd.DataFrame, test: pd.DataFrame, inputs: list[str], settings: TableSettings) -> tuple[Column, ...]:
+def _split_by(raw: Rows, settings: TableSettings, split: str, kept: Positions) -> "pd.Series[Any] | None":
+    """Return the groups, the times or what to hash, of the rows that have a target."""
+    if not settings.split_column:
+        return raw.contents().iloc[kept].reset_index(drop=True) if split == "hash" else None
+    by = raw.column(settings.split_column).iloc[kept].reset_index(drop=True)
+    if split != "hash":
+        check_complete(by)
+    if split == "time":
+        check_ordered(by)
+    return by
+
+
+def _columns(
+    train: Rows, settings: TableSettings, split: str
+) -> tuple[tuple[Column, ...], dict[str, Summary], tuple[Finding, ...]]:
     """Describe the columns by the training rows alone: what a model reads must not hang on test rows."""
-    orders = {order.column: order for order in settings.ordinal}
+    asked, orders = dict(settings.roles), {order.column: order for order in settings.ordinal}
+    asked |= dict.fromkeys(settings.drop, "drop")
+    if split == "group":
+        # Groups of the test rows are new by design, so a model cannot learn from their names.
+        asked[settings.split_column] = "drop"
+    inputs = [name for name in train.names if name != settings.target]
+    words = [name for name in inputs if kind_of(train.types[name]) == WORDS and name not in orders]
+    examples = train.examples([name for name in words if asked.get(name) not in LEFT_OUT])
+    readings: dict[str, Reading | None] = dict.fromkeys(inputs)
+    findings = []
+    for name, texts in examples.items():
+        wrong = []
+        for likely in readings_of(texts):
+            if asked.get(name, likely.role) != likely.role:
+                continue
+            count, example = train.unread(name, likely)
+            if not count:
+                readings[name] = likely
+                break
+            wrong.append((count, example, likely))
+        if wrong and readings[name] is None:
+            count, example, nearest = min(wrong, key=lambda found: found[0])
+            if name in asked:
+                examples[name] = (example,)
+            else:
+                findings.append(mixed(name, nearest, count, len(train), example))
+    summaries = train.summaries(readings)
+    columns = []
     for name in inputs:
-        for rows, option in ((train, "data"), (test, "test_data" if settings.test_data else "data")):
-            check_finite(rows[name], option)
-            if name in orders:
-                check_order(rows[name], orders[name])
-    return tuple(describe(train[name], orders.get(name)) for name in inputs)
+        summary, reading, order = summaries[name], readings[name], orders.get(name)
+        texts = examples.get(name, ())
+        if name in asked:
+            check_role(summary, reading, asked[name], texts)
+        role = ORDINAL if order else asked.get(name) or role_of(summary, reading, texts)
+        if summary.infinite is not None and role not in LEFT_OUT:
+            raise infinite("data", name, summary.infinite)
+        levels = train.levels(name) if role in (CATEGORICAL, ORDINAL) else []
+        if order:
+            check_order(levels, order)
+        written = reading.format if reading and reading.role == role else ""
+        columns.append(column_of(summary, role, written, order.levels if order else levels))
+    return tuple(columns), summaries, tuple(findings)
 
 
 def _check_classes(labels: "pd.Series[Any]", contract: Contract, split: str, where: str = "split") -> None:
@@ -190,31 +338,63 @@ def _check_classes(labels: "pd.Series[Any]", contract: Contract, split: str, whe
         )
 
 
-def _test_features(rows: pd.DataFrame, contract: Contract, settings: TableSettings) -> pd.DataFrame:
-    try:
-        return features_of(rows, contract)
-    except ValueError as error:
-        option = "test_data" if settings.test_data else "data"
-        raise UserError(f"{option}: {error} among the test rows; mend the cell, for example by query.") from error
-
-
-def _second_table(
-    raw_test: pd.DataFrame,
-    settings: TableSettings,
-    task: str,
-    inputs: list[str],
-    labels: "pd.Series[Any]",
-) -> tuple[pd.DataFrame, "pd.Series[Any]"]:
-    absent = [name for name in (*inputs, settings.target) if name not in raw_test.columns]
+def _check_test_rows(test: Rows, contract: Contract, settings: TableSettings) -> dict[str, Summary]:
+    """Refuse test rows that no model of this contract could read; return the summaries of their columns."""
+    option = "test_data" if settings.test_data else "data"
+    absent = [name for name in contract.features if name not in test.types]
     if absent:
         raise UserError(
             f"test_data: {settings.test_data!r} lacks the columns {listed(absent)}; "
             "give a table with the training table's columns, or leave them out by drop."
         )
-    kept = raw_test[raw_test[settings.target].notna()].reset_index(drop=True)
+    readings: dict[str, Reading | None] = {}
+    for column in contract.columns:
+        if column.name not in test.types or column.name not in contract.features:
+            continue
+        reading = Reading(column.role, column.format) if column.role in (NUMERIC, DATETIME) else None
+        if reading:
+            count, example = test.unread(column.name, reading)
+            if count:
+                raise UserError(
+                    f"{option}: column {column.name!r} is {column.role}, but holds {example!r} among the test rows; "
+                    "mend the cell, for example by query."
+                )
+        if column.role == ORDINAL:
+            order = next(order for order in settings.ordinal if order.column == column.name)
+            check_order(test.levels(column.name), order)
+        readings[column.name] = reading
+    summaries = test.summaries(readings)
+    for name, summary in summaries.items():
+        if summary.infinite is not None:
+            raise infinite(option, name, summary.infinite)
+    return summaries
+
+
+def _second_target(
+    raw_test: Rows,
+    settings: TableSettings,
+    task: str,
+    reading: Reading | None,
+    labels: "pd.Series[Any]",
+) -> tuple[Positions, "pd.Series[Any]"]:
+    """Return the positions of the second table's rows that have a target, and their labels."""
+    if settings.target not in raw_test.names:
+        raise UserError(
+            f"test_data: {settings.test_data!r} lacks the columns {settings.target}; "
+            "give a table with the training table's columns, or leave them out by drop."
+        )
+    if kind_of(raw_test.types[settings.target]) != WORDS:
+        reading = None
+    elif reading and (unread := raw_test.unread(settings.target, reading))[0]:
+        raise UserError(
+            f"test_data: {settings.target!r} is not numeric there, it holds {unread[1]!r}; "
+            "give the same quantity as in data."
+        )
+    found = raw_test.column(settings.target, reading)
+    kept = np.flatnonzero(found.notna().to_numpy())
     if not len(kept):
         raise UserError(f"test_data: {settings.test_data!r} has no row with a target; give a table that has.")
-    found = kept[settings.target]
+    found = found.iloc[kept].reset_index(drop=True)
     if task == "regression":
         if types.is_bool_dtype(found) or not types.is_numeric_dtype(found):
             raise UserError(f"test_data: {settings.target!r} is not numeric there; give the same quantity as in data.")
@@ -232,61 +412,46 @@ def _second_table(
     return kept, texts.map(by_text).astype(labels.dtype)
 
 
-def features_of(rows: pd.DataFrame, contract: Contract) -> pd.DataFrame:
-    """Give raw rows the contract's features and types.
+def profile(prepared: Prepared, sample: pd.DataFrame) -> pd.DataFrame:
+    """Summarise the columns of the training rows, and the target, as one tidy table.
 
     Parameters
     ----------
-    rows : DataFrame
-        With at least the contract's features.
-    contract : Contract
-        Of the table.
+    prepared : Prepared
+        As `prepare` returns it.
+    sample : DataFrame
+        Some of the training rows, from which the median of a large table is estimated.
 
     Returns
     -------
     DataFrame
-        The features in order, numeric ones as float64, the others as text, with a new index.
+        A row a column: ``column``, ``role``, ``type``, ``missing`` and ``missing_test`` (shares of the training and
+        of the test rows), ``distinct``, and of numeric ones ``mean``, ``std``, ``low``, ``median``, ``high`` (in the
+        column's units).
     """
-    numeric = set(contract.of_role(NUMERIC))
-    cast = {name: (numbers_of if name in numeric else levels_of)(rows[name]) for name in contract.features}
-    return pd.DataFrame(cast).reset_index(drop=True)
-
-
-def profile(train: pd.DataFrame, test: pd.DataFrame, contract: Contract) -> pd.DataFrame:
-    """Summarise the columns that models read, and the target, as one tidy table.
-
-    Parameters
-    ----------
-    train, test : DataFrame
-        As `prepare` returns them.
-    contract : Contract
-        Of the table.
-
-    Returns
-    -------
-    DataFrame
-        A row a column: ``column``, ``role``, ``missing`` (share of all rows), ``distinct``, ``mean``, ``std``,
-        ``low``, ``median``, ``high`` (numeric ones, in the column's units), ``most_frequent`` and its ``share``.
-    """
-    rows = pd.concat([train.drop(columns=FOLD_COLUMN), test], ignore_index=True)
-    roles = {column.name: column.role for column in contract.columns} | {contract.target: "target"}
-    summaries = []
-    for name in rows.columns:
-        cells = rows[name]
-        summary: dict[str, Any] = {"column": name, "role": roles[name], "missing": cells.isna().mean()}
-        summary["distinct"] = cells.nunique()
-        if roles[name] == NUMERIC or (roles[name] == "target" and contract.task == "regression"):
-            summary |= {
-                "mean": cells.mean(),
-                "std": cells.std(),
-                "low": cells.min(),
-                "median": cells.median(),
-                "high": cells.max(),
-            }
-        counts = cells.value_counts()
-        summary |= {"most_frequent": counts.index[0], "share": counts.iloc[0] / len(cells)} if len(counts) else {}
-        summaries.append(summary)
-    return pd.DataFrame(summaries)
+    contract = prepared.contract
+    frame = []
+    for column in contract.columns:
+        one, other = prepared.train_summaries[column.name], prepared.test_summaries.get(column.name)
+        row: dict[str, Any] = {
+            "column": column.name,
+            "role": column.role,
+            "type": column.type,
+            "missing": one.missing / max(one.rows, 1),
+            "missing_test": other.missing / max(other.rows, 1) if other else np.nan,
+            "distinct": one.distinct,
+        }
+        if column.role == NUMERIC:
+            row |= {"mean": one.mean, "std": one.std, "low": one.low, "high": one.high}
+            row["median"] = sample[column.name].median() if one.median is None else one.median
+        frame.append(row)
+    labels = prepared.train_labels
+    target: dict[str, Any] = {"column": contract.target, "role": "target", "missing": 0.0, "missing_test": 0.0}
+    target["distinct"] = labels.nunique()
+    if contract.task == "regression":
+        target |= {"mean": labels.mean(), "std": labels.std(), "low": labels.min(), "median": labels.median()}
+        target["high"] = labels.max()
+    return pd.DataFrame([*frame, target])
 
 
 def read_prepared(train: pd.DataFrame, contract: Contract) -> PreparedTable:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from frames import prepared
 from pandas.testing import assert_frame_equal
 
 from lifecycle.adapters.local import InProcess
@@ -17,7 +18,7 @@ from lifecycle.metrics import adjusted_r2, dummy_score, resolve_metric, score_al
 from lifecycle.models import pipeline, plain_estimator, space_for
 from lifecycle.search import Suggester, best_record, run_search
 from lifecycle.settings import SearchSettings, TableSettings, parse_ordinal
-from lifecycle.table import PreparedTable, prepare, read_prepared
+from lifecycle.table import PreparedTable
 from lifecycle.table import TestRows as HandedOut  # pytest would collect a name that starts with Test
 from lifecycle.trials import Objective, score_model
 
@@ -43,12 +44,6 @@ FILES = {"churn": "customer_travel.csv", "ecommerce": "ecommerce_customers.csv"}
 def read(originals: Path, name: str) -> pd.DataFrame:
     """Read one of the course's tables as the project does."""
     return read_table(Source("data", name, originals / FILES[name]), "")
-
-
-def prepared(raw: pd.DataFrame, settings: TableSettings) -> tuple[PreparedTable, HandedOut]:
-    """Prepare a table, and give its training rows and its test rows."""
-    train, test, contract = prepare(raw, settings)
-    return read_prepared(train, contract), HandedOut(test[contract.features], test[contract.target])
 
 
 @pytest.fixture(scope="module")

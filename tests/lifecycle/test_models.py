@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from frames import prepare
 from hyperopt import Trials, rand
 from hyperopt.base import Domain
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -33,7 +34,7 @@ from lifecycle.models import (
 )
 from lifecycle.settings import TableSettings, parse_ordinal
 from lifecycle.spaces import Values, compile_space, values_of
-from lifecycle.table import PreparedTable, prepare, read_prepared
+from lifecycle.table import PreparedTable, read_prepared
 
 NAN = np.nan
 SEED = 11

@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from frames import made, prepare
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from lifecycle.contract import Column, Contract
 from lifecycle.errors import UserError
-from lifecycle.settings import TableSettings, parse_ordinal
-from lifecycle.table import PreparedTable, features_of, prepare, profile, read_prepared
+from lifecycle.settings import MISSING_WORDS, TableSettings, parse_ordinal
+from lifecycle.table import PreparedTable, profile, read_prepared
 from lifecycle.trials import Folds
 
 NAN = np.nan
@@ -70,6 +71,7 @@ def test_a_table_end_to_end():
         train,
         pd.DataFrame(
             {
+                "day": pd.to_datetime(["2021-01-01", "2021-01-03", "2021-01-04", "2021-01-05"]).as_unit("us"),
                 "size": ["S", NAN, "S", "M"],
                 "rooms": [1.0, 2.0, 5.0, 3.0],
                 "colour": ["blue", "red", "blue", "red"],
@@ -80,7 +82,15 @@ def test_a_table_end_to_end():
     )
     assert_frame_equal(
         test,
-        pd.DataFrame({"size": ["L", "M"], "rooms": [6.0, 7.0], "colour": ["red", "red"], "price": [60.5, 70.5]}),
+        pd.DataFrame(
+            {
+                "day": pd.to_datetime(["2021-01-06", "2021-01-07"]).as_unit("us"),
+                "size": ["L", "M"],
+                "rooms": [6.0, 7.0],
+                "colour": ["red", "red"],
+                "price": [60.5, 70.5],
+            }
+        ),
     )
     assert contract == Contract(
         target="price",
@@ -90,15 +100,17 @@ def test_a_table_end_to_end():
         split="time",
         query="SELECT * FROM data",
         columns=(
-            Column("day", "datetime", "datetime64[ns]"),
-            Column("size", "ordinal", "object", levels=("S", "M", "L"), missing=True),
+            Column("day", "datetime", "TIMESTAMP_NS", origin="2021-01-01 00:00:00", last="2021-01-05 00:00:00"),
+            Column("size", "ordinal", "VARCHAR", levels=("S", "M", "L"), missing=True),
             # The training rows' range: what a model reads does not hang on test rows.
-            Column("rooms", "numeric", "int64", low=1.0, high=5.0),
+            Column("rooms", "numeric", "BIGINT", low=1.0, high=5.0),
             # The one row without a colour has no target and is out.
-            Column("colour", "categorical", "object", levels=("blue", "red")),
-            Column("note", "constant", "object"),
+            Column("colour", "categorical", "VARCHAR", levels=("blue", "red")),
+            Column("note", "constant", "VARCHAR"),
+            Column("secret", "drop", "DOUBLE"),
         ),
         rows_without_target=1,
+        missing_words=MISSING_WORDS,
     )
     assert Contract.from_json(contract.to_json()) == contract
     assert_frame_equal(RAW, before)
@@ -193,7 +205,7 @@ def test_a_block_in_time_is_validated_on_all_before_it():
 def test_what_is_stored_is_what_is_trained_on():
     train, _, contract = prepare(RAW, BY_DAY)
     table = read_prepared(train, contract)
-    assert_frame_equal(table.rows, train[["size", "rooms", "colour"]])
+    assert_frame_equal(table.rows, train[["day", "size", "rooms", "colour"]])
     assert table.labels.tolist() == [10.5, 30.5, 40.5, 50.5]
     assert table.folds.tolist() == [0, 0, 1, 1]
     assert [(fit.tolist(), held.tolist()) for fit, held in table.fold_pairs] == [([0, 1], [2, 3])]
@@ -355,9 +367,9 @@ def test_a_column_that_is_dropped_may_be_absent_from_the_second_table():
 def test_a_number_that_is_text_in_the_second_table_is_refused(refused: Callable):
     """A model's columns are not chosen from test rows: a column of numbers must not become one of levels by them."""
     with refused(
-        "test_data: column 'x' is numeric, but holds 'n/a' among the test rows; mend the cell, for example by query."
+        "test_data: column 'x' is numeric, but holds 'eleven' among the test rows; mend the cell, for example by query."
     ):
-        prepare(plain(12), asked(test_data="b.csv", folds=2), plain(3, x=["1", "n/a", "2"]))
+        prepare(plain(12), asked(test_data="b.csv", folds=2), plain(3, x=["1", "eleven", "2"]))
 
 
 def test_what_a_column_is_does_not_hang_on_the_second_table():
@@ -416,9 +428,9 @@ def test_missing_times_or_groups_are_refused_beside_a_second_table_too(split: st
             "data: 't.csv' has no column to learn from; beside the target there are: none.",
         ),
         (
-            plain(8, x=[1] * 8, c=pd.date_range("2021-01-01", periods=8)),
+            plain(8, x=[1] * 8, c=[[1]] * 8),
             asked(),
-            "data: 't.csv' has no column to learn from; beside the target there are: x (constant), c (datetime).",
+            "data: 't.csv' has no column to learn from; beside the target there are: x (constant), c (nested).",
         ),
         (
             plain(8, c=[1, 1, 1, 1, 2, 2, 3, 4], y=["a"] * 6 + ["b"] * 2),
@@ -487,10 +499,16 @@ def test_a_level_outside_its_order_is_refused_wherever_the_split_puts_the_row(re
 
 
 @pytest.mark.parametrize(
-    ("values", "kind"), [([[1], [2]], "list"), ([{"a": 1}, {"a": 2}], "dict"), ([bytearray(b"a")] * 2, "bytearray")]
+    ("values", "what"),
+    [
+        ([[1], [2]], "cells of the type INTEGER[]"),
+        ([{"a": 1}, {"a": 2}], "cells of the type STRUCT(a INTEGER)"),
+        ([bytearray(b"a")] * 2, "cells of the type BLOB"),
+        (pd.date_range("2021-01-01", periods=2).tolist(), "dates"),
+    ],
 )
-def test_a_nested_target_is_refused(values: list, kind: str, refused: Callable):
-    with refused(f"target: 'y' holds a {kind} in each cell; choose a column of labels or numbers."):
+def test_a_target_that_no_model_predicts_is_refused(values: list, what: str, refused: Callable):
+    with refused(f"target: 'y' holds {what}; choose a column of labels or numbers, or make one by query."):
         prepare(plain(y=values * 10), asked())
 
 
@@ -517,32 +535,25 @@ def test_bytes_do_not_break_a_table():
 # ---------------------------------------------------------------------------- features, profile
 
 
-def test_features_have_the_contracts_order_and_types():
-    _, _, contract = prepare(RAW, BY_DAY)
-    rows = pd.DataFrame({"colour": [1, None], "rooms": ["4", None], "day": [0, 0], "size": ["S", None]}, index=[7, 3])
-    assert_frame_equal(
-        features_of(rows, contract),
-        pd.DataFrame(
-            {
-                "size": pd.Series(["S", NAN], dtype=object),
-                "rooms": [4.0, NAN],
-                "colour": pd.Series(["1", NAN], dtype=object),
-            }
-        ),
-    )
-
-
 def test_the_profile_of_a_table_by_hand():
-    train, test, contract = prepare(RAW, BY_DAY)
-    found = profile(train, test, contract).set_index("column")
-    assert found.index.tolist() == ["size", "rooms", "colour", "price"]
-    assert found["role"].tolist() == ["ordinal", "numeric", "categorical", "target"]
-    assert found["missing"].tolist() == pytest.approx([1 / 6, 0, 0, 0])
-    assert found["distinct"].tolist() == [3, 6, 2, 6]
-    # 1, 2, 3, 5, 6 and 7: the squares of the distances from 4 add up to 28.
+    with made(RAW, BY_DAY) as table:
+        found = profile(table.prepared, table.train_sample).set_index("column")
+    assert found.index.tolist() == ["day", "size", "rooms", "colour", "note", "secret", "price"]
+    assert found["role"].tolist() == [
+        "datetime",
+        "ordinal",
+        "numeric",
+        "categorical",
+        "constant",
+        "drop",
+        "target",
+    ]
+    # Of the four training rows.
+    assert found["missing"].tolist() == pytest.approx([0, 1 / 4, 0, 0, 0, 0, 0])
+    assert found["distinct"].tolist() == [4, 2, 4, 2, 1, 4, 4]
+    # 1, 2, 3 and 5: the squares of the distances from 11/4 add up to 35/4.
     assert found.loc["rooms", ["mean", "std", "low", "median", "high"]].tolist() == pytest.approx(
-        [4.0, np.sqrt(28 / 5), 1.0, 4.0, 7.0]
+        [11 / 4, np.sqrt(35 / 12), 1.0, 2.5, 5.0]
     )
-    assert found.loc["price", ["mean", "low", "high"]].tolist() == pytest.approx([263.0 / 6, 10.5, 70.5])
-    assert found.loc["colour", ["most_frequent", "share"]].tolist() == ["red", pytest.approx(4 / 6)]
+    assert found.loc["price", ["mean", "low", "median", "high"]].tolist() == pytest.approx([33.0, 10.5, 35.5, 50.5])
     assert found.loc["colour", ["mean", "std", "low", "median", "high"]].isna().all()

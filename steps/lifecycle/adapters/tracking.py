@@ -25,7 +25,9 @@ from urllib.parse import urlparse
 import numpy as np
 import pandas as pd
 
+from lifecycle.adapters.sources import short_name
 from lifecycle.errors import UserError
+from lifecycle.settings import TWIN_COLUMN, TableSettings
 from lifecycle.table import TestRows
 from lifecycle.trials import FINISHED, TrialRecord
 
@@ -48,6 +50,7 @@ INHERITED_TAGS = (
     "lifecycle.data",
 )
 LONGEST_PARAM = 6000
+LONGEST_SCHEMA = 1_048_575
 SETTINGS = "settings.json"
 
 
@@ -212,6 +215,11 @@ class StepRun:
             figure.savefig(path, dpi=120)
             client().log_artifact(self.run_id, str(path), str(Path(name).parent) if "/" in name else None)
 
+    def files(self, folder: str, *paths: Path) -> None:
+        """Write files as artifacts into a folder."""
+        for path in paths:
+            client().log_artifact(self.run_id, str(path), folder)
+
     def frame(self, name: str, frame: pd.DataFrame) -> None:
         """Write a table as a CSV or Parquet artifact, by the name's ending."""
         with tempfile.TemporaryDirectory() as folder:
@@ -357,7 +365,7 @@ def test_rows(run: StepRun, prepared_run_id: str, features: Sequence[str], targe
         raise RuntimeError(f"run {run.run_id} has read the test rows before; a run reads them once, after its choices")
     run.log(tags={"lifecycle.test_read": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
     frame = pd.read_parquet(artifact(prepared_run_id, "prepared/test.parquet"))
-    return TestRows(rows=frame[list(features)], labels=frame[target])
+    return TestRows(frame[list(features)], frame[target], frame[TWIN_COLUMN].to_numpy(dtype=bool))
 
 
 def copy_inputs(run: StepRun, from_run_id: str) -> None:
@@ -369,28 +377,37 @@ def copy_inputs(run: StepRun, from_run_id: str) -> None:
         client().log_inputs(run.run_id, inputs)
 
 
-def log_dataset(run: StepRun, frame: pd.DataFrame, source: Path, name: str, target: str, data_digest: str) -> None:
+def log_dataset(
+    run: StepRun, types: Mapping[str, str], rows: int, source: str, settings: TableSettings, data_digest: str
+) -> None:
     """Log the raw table as the run's input, with our digest: mlflow's own reads the first 10,000 rows only.
 
     Parameters
     ----------
     run : StepRun
         The run that read it.
-    frame : DataFrame
-        The raw table.
-    source : Path
-        Where it lies.
-    name : str
-        The sample's name or the file's stem.
-    target : str
-        The target column.
+    types : mapping of str to str
+        The columns and their SQL types.
+    rows : int
+        Their number.
+    source : str
+        Where it lies, without secrets.
+    settings : TableSettings
+        Its name and its target.
     data_digest : str
         SHA-256 of the bytes; mlflow keeps 36 characters of it, the tag ``lifecycle.data`` the whole.
     """
-    import mlflow
+    from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    dataset = mlflow.data.from_pandas(frame, source=str(source), targets=target, name=name, digest=data_digest[:36])
-    mlflow.log_input(dataset, context="training")
+    dataset = Dataset(
+        name=short_name(settings.data),
+        digest=data_digest[:36],
+        source_type="local",
+        source=json.dumps({"uri": source}),
+        schema=json.dumps({"sql": types, "target": settings.target})[:LONGEST_SCHEMA],
+        profile=json.dumps({"num_rows": rows, "num_elements": rows * len(types)}),
+    )
+    client().log_inputs(run.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
 
 def log_params(run_id: str, params: Mapping[str, Any]) -> None:

@@ -1,0 +1,145 @@
+"""The prepared table made: decided on, written as two Parquet files, audited."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+
+from lifecycle.adapters.relation import Relation, literal, quoted
+from lifecycle.adapters.sources import Source, read_table
+from lifecycle.audit import AUDITED_ROWS, Finding, crossing, giveaways, separable, twins
+from lifecycle.contract import DATETIME
+from lifecycle.roles import Reading, looks_like_id
+from lifecycle.settings import FOLD_COLUMN, TWIN_COLUMN, TableSettings
+from lifecycle.table import Prepared, prepare
+
+MEMORY = "1500MB"
+
+
+@dataclass(frozen=True)
+class Made:
+    """A prepared table on disk.
+
+    Attributes
+    ----------
+    prepared : Prepared
+        What was decided.
+    train, test : Path
+        Parquet files: features, target, and the fold or the twin's flag.
+    train_sample, test_sample : DataFrame
+        At most 10,000 rows of each, drawn by the seed: what the audit by models and the profile's pictures see.
+    findings : list of Finding
+        Of the leak audit.
+    """
+
+    prepared: Prepared
+    train: Path
+    test: Path
+    train_sample: pd.DataFrame
+    test_sample: pd.DataFrame
+    findings: list[Finding]
+
+
+@contextmanager
+def workplace(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a duckdb that keeps to its memory, spills into a folder, and loads nothing from outside."""
+    with duckdb.connect() as connection:
+        connection.execute(f"SET memory_limit = '{MEMORY}'")
+        connection.execute(f"SET temp_directory = {literal(str(folder / 'spilled'))}")
+        connection.execute("SET autoinstall_known_extensions = false")
+        connection.execute("SET enable_progress_bar = false")
+        yield connection
+
+
+def opened(
+    connection: duckdb.DuckDBPyConnection, found: Sequence[Source], settings: TableSettings, folder: Path
+) -> list[Relation]:
+    """Open the sources of a table, each after the query."""
+    tables = []
+    for source, view in zip(found, ("data", "test_data"), strict=False):
+        connection.register(f"raw_{view}", read_table(source, settings.query))
+        tables.append(Relation(connection, f"raw_{view}", settings.missing_words))
+    return tables
+
+
+def make(raw: Relation, settings: TableSettings, raw_test: Relation | None, folder: Path) -> Made:
+    """Prepare a table.
+
+    Parameters
+    ----------
+    raw : Relation
+        After the query.
+    settings : TableSettings
+        What was asked.
+    raw_test : Relation, optional
+        The second table, after the query.
+    folder : Path
+        Where the files go.
+
+    Raises
+    ------
+    UserError
+        For whatever makes the table unfit.
+    """
+    prepared = prepare(raw, settings, raw_test)
+    contract = prepared.contract
+    train, test = folder / "train.parquet", folder / "test.parquet"
+    beside = {contract.target: prepared.train_labels, FOLD_COLUMN: prepared.folds}
+    raw.write(train, contract, prepared.train, beside, None)
+    (raw_test or raw).write(test, contract, prepared.test, {contract.target: prepared.test_labels}, train)
+    sample, held = (_sample(raw.connection, path, settings.seed) for path in (train, test))
+    sides = raw.take(np.sort(prepared.train)), (raw_test or raw).take(np.sort(prepared.test))
+    counted = _count(raw.connection, f"SELECT count(*) FROM {_file(test)} WHERE {quoted(TWIN_COLUMN)}")
+    rows = len(prepared.test)
+    findings = [
+        *prepared.findings,
+        *twins(counted, rows),
+        *_crossings(*sides, prepared, settings),
+        *giveaways(sample, sample[contract.target], contract, settings.seed),
+        *separable(sample, held, contract, settings.seed),
+    ]
+    return Made(prepared, train, test, sample, held, findings)
+
+
+def _file(path: Path) -> str:
+    return f"read_parquet({literal(str(path))})"
+
+
+def _count(connection: duckdb.DuckDBPyConnection, query: str) -> int:
+    return int(connection.execute(query).fetchall()[0][0])
+
+
+def _sample(connection: duckdb.DuckDBPyConnection, path: Path, seed: int) -> pd.DataFrame:
+    """Read at most `AUDITED_ROWS` rows of a file, drawn by the seed, in the file's order."""
+    rows = _count(connection, f"SELECT count(*) FROM {_file(path)}")
+    if rows <= AUDITED_ROWS:
+        return pd.DataFrame(connection.sql(f"FROM {_file(path)}").df())
+    drawn = pd.DataFrame({"row": np.sort(np.random.default_rng(seed).choice(rows, AUDITED_ROWS, replace=False))})
+    connection.register("drawn", drawn)
+    numbered = f"read_parquet({literal(str(path))}, file_row_number = true)"
+    query = f"SELECT * FROM {numbered} WHERE file_row_number IN (SELECT row FROM drawn) ORDER BY file_row_number"
+    return pd.DataFrame(connection.sql(query).df()).drop(columns="file_row_number")
+
+
+def _crossings(one: Relation, other: Relation, prepared: Prepared, settings: TableSettings) -> list[Finding]:
+    """Count test rows whose group or whose time is in training too, by the columns that say so."""
+    split = prepared.contract.split
+    found = []
+    for column in prepared.contract.columns:
+        name, summary = column.name, prepared.train_summaries[column.name]
+        asked = name == settings.split_column
+        times = split == "time" if asked else column.role == DATETIME
+        # Entities have a few rows each; what has many is a category.
+        entities = looks_like_id(name) and summary.rows / 50 <= summary.distinct <= 0.95 * summary.rows
+        if name not in other.types or not (times or (asked and split == "group") or (split != "time" and entities)):
+            continue
+        reading = Reading(DATETIME, column.format) if column.role == DATETIME else None
+        trained, tested = one.cells(name, reading), other.cells(name, reading)
+        known = f"<= (SELECT max(cell) FROM {trained})" if times else f"IN (SELECT cell FROM {trained})"
+        count = _count(one.connection, f"SELECT count(*) FROM {tested} WHERE cell {known}")
+        found += crossing(split, name, count, len(prepared.test), times)
+    return found

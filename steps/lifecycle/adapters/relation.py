@@ -1,0 +1,338 @@
+"""Rows in duckdb: what the data decisions ask of a table, said in SQL, and the prepared rows written as Parquet."""
+
+from collections.abc import Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from lifecycle.contract import CATEGORICAL, DATETIME, NUMERIC, ORDINAL, TEXT, Column, Contract
+from lifecycle.roles import BOOLEAN, INTEGER, ISO, NESTED, REAL, TIME, WORDS, WRITTEN, Reading, Summary, kind_of
+from lifecycle.settings import TWIN_COLUMN
+from lifecycle.table import Positions
+
+# Up to here distinct values and medians are counted, beyond they are estimated: an exact count holds all values.
+EXACT_ROWS = 200_000
+EXAMPLES = 1_000
+# Columns summarised in one pass: each takes a few aggregates, and duckdb's plans grow faster than their number.
+AT_ONCE = 40
+PLACE = "__place__"
+BLANKS = " \t\n\r\f\v\xa0"
+_numbers = count()
+
+
+def quoted(name: str) -> str:
+    """Write a name as SQL does."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Write a text as SQL does."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+class Relation:
+    """The rows of a view in duckdb, in its order.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+        Where the view is.
+    view : str
+        Its name. A scan of it must give the same rows in the same order each time.
+    missing_words : sequence of str
+        Texts that stand for a missing cell, beside blank ones.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        view: str,
+        missing_words: Sequence[str] = (),
+        positions: Positions | None = None,
+    ) -> None:
+        self.connection = connection
+        self.view = view
+        self.missing_words = tuple(missing_words)
+        described = connection.execute(f"DESCRIBE {quoted(view)}").fetchall()
+        self.types: dict[str, str] = {row[0]: row[1] for row in described}
+        self.names = list(self.types)
+        self._all_rows: int = connection.execute(f"SELECT count(*) FROM {quoted(view)}").fetchall()[0][0]
+        self._positions = positions
+        self._mask: dict[str, pa.Array] = {}
+        if positions is not None and not (
+            len(positions) == self._all_rows and bool((positions == np.arange(self._all_rows)).all())
+        ):
+            place = np.full(self._all_rows, -1, dtype=np.int8)
+            place[positions] = 0
+            self._mask = {PLACE: pa.array(place)}
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return self._all_rows if self._positions is None else len(self._positions)
+
+    def _beside(self, cells: Mapping[str, str], arrays: Mapping[str, pa.Array]) -> str:
+        """Put arrays, one cell for each row of the view, beside columns made of its; return what stands after FROM.
+
+        The columns are made below the join: there duckdb computes on the dictionaries of the Parquet file.
+        """
+        name = f"beside_{next(_numbers)}"
+        self.connection.register(name, pa.table(dict(arrays)))
+        asked = ", ".join(f"{cell} AS {quoted(alias)}" for alias, cell in cells.items())
+        return f"(SELECT {asked} FROM {quoted(self.view)}) POSITIONAL JOIN {name}"
+
+    def _from(self, cells: Mapping[str, str]) -> str:
+        """Return what stands after FROM where columns, by alias, are made of those of the rows."""
+        if self._mask:
+            return f"(FROM {self._beside(cells, self._mask)} WHERE {PLACE} >= 0)"
+        asked = ", ".join(f"{cell} AS {quoted(alias)}" for alias, cell in cells.items())
+        return f"(SELECT {asked} FROM {quoted(self.view)})"
+
+    def take(self, positions: Positions) -> "Relation":
+        """Return some rows of the view, in its order."""
+        return Relation(self.connection, self.view, self.missing_words, positions)
+
+    def cells(self, name: str, reading: Reading | None = None) -> str:
+        """Return the SQL of a table of one column ``cell``, for what is asked by SQL alone."""
+        return self._from({"cell": self._read(name, reading)})
+
+    def _cells(self, name: str) -> str:
+        """Return the SQL of a column whose missing cells are NULL."""
+        cell, sql_type = quoted(name), self.types[name]
+        kind = kind_of(sql_type)
+        if kind == REAL:
+            return f"nullif(CAST({cell} AS DOUBLE), 'nan'::DOUBLE)"
+        if kind == TIME:
+            moment = f"timezone('UTC', {cell})" if sql_type.endswith("TIME ZONE") else f"CAST({cell} AS TIMESTAMP)"
+            return f"CASE WHEN isfinite({moment}) THEN {moment} END"
+        if kind == WORDS:
+            bare = f"trim(CAST({cell} AS VARCHAR), {literal(BLANKS)})"
+            words = ", ".join(literal(word) for word in ("", *self.missing_words))
+            return f"CASE WHEN {bare} NOT IN ({words}) THEN {bare} END"
+        return cell
+
+    def _read(self, name: str, reading: Reading | None) -> str:
+        """Return the SQL of a column read as numbers or times; its missing and unreadable cells are NULL."""
+        cells, kind = self._cells(name), kind_of(self.types[name])
+        if reading is None:
+            return cells
+        if reading.role == NUMERIC:
+            if kind == WORDS:
+                if reading.format == "thousands":
+                    cells = f"replace({cells}, ',', '')"
+                elif reading.format == "decimal comma":
+                    cells = f"replace(replace({cells}, '.', ''), ',', '.')"
+                return f"TRY_CAST({cells} AS DOUBLE)"
+            return f"CAST({cells} AS DOUBLE)" if kind in (INTEGER, REAL, BOOLEAN) else "CAST(NULL AS DOUBLE)"
+        if kind == WORDS and reading.format:
+            return f"try_strptime({cells}, {literal(reading.format)})"
+        return f"TRY_CAST({cells} AS TIMESTAMP)" if kind in (WORDS, TIME) else "CAST(NULL AS TIMESTAMP)"
+
+    def _level(self, name: str) -> str:
+        """Return the SQL of a column's levels as texts, as `lifecycle.columns.level_of` writes them."""
+        cells, kind = self._cells(name), kind_of(self.types[name])
+        if kind == BOOLEAN:
+            return f"CASE WHEN {cells} THEN 'True' WHEN NOT {cells} THEN 'False' END"
+        if kind == REAL:
+            whole = f"{cells} = trunc({cells}) AND abs({cells}) < 1e37"
+            return f"CASE WHEN {whole} THEN CAST(CAST({cells} AS HUGEINT) AS VARCHAR) ELSE CAST({cells} AS VARCHAR) END"
+        if kind == WORDS:
+            return f"CASE lower({cells}) WHEN 'true' THEN 'True' WHEN 'false' THEN 'False' ELSE {cells} END"
+        return f"CAST({cells} AS VARCHAR)"
+
+    def _feature(self, column: Column) -> str:
+        """Return the SQL of a column as models read it."""
+        if column.role in (NUMERIC, DATETIME):
+            return self._read(column.name, Reading(column.role, column.format))
+        if column.role in (CATEGORICAL, ORDINAL):
+            return self._level(column.name)
+        if column.role == TEXT:
+            return f"CAST({self._cells(column.name)} AS VARCHAR)"
+        raise ValueError(f"models do not read the column {column.name!r}")
+
+    def column(self, name: str, reading: Reading | None = None) -> "pd.Series[Any]":
+        """Return a column whole.
+
+        Parameters
+        ----------
+        name : str
+            Of the column.
+        reading : Reading, optional
+            As what its texts are read.
+
+        Returns
+        -------
+        Series
+            Integers with missing cells and decimals as float64, times as datetime64, texts as objects.
+        """
+        result = self.connection.sql(f"SELECT cell FROM {self.cells(name, reading)}")
+        if kind_of(self.types[name]) == WORDS and reading is None:
+            # Each different text becomes one object, however many cells hold it.
+            cells = result.to_arrow_table()["cell"].combine_chunks().dictionary_encode()
+            texts = np.array([*cells.dictionary.to_pylist(), np.nan], dtype=object)
+            codes = cells.indices.fill_null(len(texts) - 1).to_numpy(zero_copy_only=False)
+            return pd.Series(texts[codes], name=name, dtype=object)
+        found = pd.Series(result.df()["cell"], name=name)
+        return found.astype("float64") if str(found.dtype).lstrip("U")[:3] == "Int" else found
+
+    def contents(self) -> "pd.Series[Any]":
+        """Return a digest of each row's content, uint64: equal rows have equal ones, whatever types they have."""
+        cells = ", ".join(f"coalesce({self._level(name)}, '\x00')" for name in self.names)
+        digest = f"md5_number_lower(concat_ws('\x1f', {cells}))"
+        found = self.connection.sql(f"SELECT digest FROM {self._from({'digest': digest})}").df()["digest"]
+        return pd.Series(found, name="the row's content")
+
+    def examples(self, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Return the different cells among the first 1,000 present ones of each column, as texts."""
+        found = {}
+        for name in names:
+            query = f"SELECT cell FROM {self.cells(name)} WHERE cell IS NOT NULL LIMIT {EXAMPLES}"
+            rows = self.connection.execute(query).fetchall()
+            found[name] = tuple(dict.fromkeys(str(row[0]) for row in rows))
+        return found
+
+    def unread(self, name: str, reading: Reading) -> tuple[int, str]:
+        """Return how many present cells cannot be read so, and the least of them."""
+        kind = kind_of(self.types[name])
+        if kind in {NUMERIC: (INTEGER, REAL, BOOLEAN), DATETIME: (TIME,)}[reading.role]:
+            return 0, ""
+        wrong = "cell IS NOT NULL"
+        if kind == WORDS:
+            pattern = WRITTEN[reading.format] if reading.role == NUMERIC else "" if reading.format else ISO
+            unlike = f"NOT regexp_full_match(cell, {literal(pattern)}) OR " if pattern else ""
+            wrong += f" AND ({unlike}read IS NULL)"
+        rows = self._from({"cell": self._cells(name), "read": self._read(name, reading)})
+        query = f"SELECT count(*), min(CAST(cell AS VARCHAR)) FROM {rows} WHERE {wrong}"
+        found = self.connection.execute(query).fetchall()[0]
+        return int(found[0]), str(found[1] or "")
+
+    def summaries(self, readings: Mapping[str, Reading | None]) -> dict[str, Summary]:
+        """Return a summary of each column named.
+
+        Parameters
+        ----------
+        readings : mapping of str to Reading or None
+            The columns, and as what their texts are read.
+
+        Returns
+        -------
+        dict of str to Summary
+            Above 200,000 rows ``distinct`` is an estimate (HyperLogLog), but whole numbers that may all be different
+            are counted, and there is no median, which takes longer than all other figures.
+        """
+        found: dict[str, Summary] = {}
+        every = list(readings)
+        for names in (every[begin : begin + AT_ONCE] for begin in range(0, len(every), AT_ONCE)):
+            asked = [
+                f"{aggregate} AS {quoted(f'{place}_{figure}')}"
+                for place, name in enumerate(names)
+                for figure, aggregate in self._aggregates(name, readings[name], quoted(f"cell_{place}")).items()
+            ]
+            cells = {f"cell_{place}": self._read(name, readings[name]) for place, name in enumerate(names)}
+            row = self.connection.sql(f"SELECT {', '.join(asked)} FROM {self._from(cells)}")
+            figures = dict(zip(row.columns, row.fetchall()[0], strict=True))
+            for place, name in enumerate(names):
+                own = {key.partition("_")[2]: figures[key] for key in figures if key.split("_")[0] == str(place)}
+                found[name] = self._summary(name, own)
+        return found
+
+    def _aggregates(self, name: str, reading: Reading | None, value: str) -> dict[str, str]:
+        kind = kind_of(self.types[name])
+        if kind == NESTED:
+            return {"present": f"count({value})"}
+        exact = len(self) <= EXACT_ROWS
+        asked = {
+            "present": f"count({value})",
+            "distinct": f"count(DISTINCT {value})" if exact else f"approx_count_distinct({value})",
+        }
+        role = reading.role if reading else NUMERIC if kind in (INTEGER, REAL) else DATETIME if kind == TIME else ""
+        if role == NUMERIC:
+            number = f"CAST({value} AS DOUBLE)"
+            finite = f"CASE WHEN isfinite({number}) THEN {number} END"
+            asked |= {
+                "low": f"min({finite})",
+                "high": f"max({finite})",
+                "mean": f"avg({finite})",
+                # The squares of numbers beyond 1e150 have no double.
+                "std": f"stddev_samp(CASE WHEN abs({number}) < 1e150 THEN {number} END)",
+                "infinite": f"min({number}) FILTER (isinf({number}))",
+            }
+            if exact:
+                asked["median"] = f"quantile_cont({finite}, 0.5)"
+        elif role == DATETIME:
+            asked |= {"first": f"CAST(min({value}) AS VARCHAR)", "last": f"CAST(max({value}) AS VARCHAR)"}
+        return asked
+
+    def _summary(self, name: str, figures: dict[str, Any]) -> Summary:
+        present, rows = int(figures.pop("present")), len(self)
+        distinct = min(int(figures.pop("distinct", 0)), present)
+        if rows > EXACT_ROWS and kind_of(self.types[name]) == INTEGER and distinct > 0.8 * rows:
+            counted = self.connection.sql(f"SELECT count(DISTINCT cell) FROM {self.cells(name)}")
+            distinct = int(counted.fetchall()[0][0])
+        given = {key: value for key, value in figures.items() if value is not None}
+        return Summary(name, self.types[name], rows, present, distinct, **given)
+
+    def levels(self, name: str) -> list[str]:
+        """Return the different levels of a column as texts, sorted."""
+        rows = self.connection.execute(
+            f"SELECT DISTINCT level FROM {self._from({'level': self._level(name)})}"
+        ).fetchall()
+        return sorted(row[0] for row in rows if row[0] is not None)
+
+    def write(
+        self, path: Path, contract: Contract, positions: Positions, beside: Mapping[str, Any], twins_of: Path | None
+    ) -> None:
+        """Write prepared rows as a Parquet file.
+
+        Parameters
+        ----------
+        path : Path
+            Of the file.
+        contract : Contract
+            Of the table: its features are written as models read them.
+        positions : array of int64, shape (n,)
+            The rows to write, in order.
+        beside : mapping of str to array or Series, shape (n,)
+            Further columns: the target, the folds.
+        twins_of : Path, optional
+            A prepared file: a column `TWIN_COLUMN` tells which rows have their like in it, target included.
+        """
+        place = np.full(self._all_rows, -1, dtype=np.int64)
+        place[positions] = np.arange(len(positions))
+        arrays = {PLACE: pa.array(place)} | {
+            f"__beside_{name}__": _scattered(values, positions, self._all_rows) for name, values in beside.items()
+        }
+        features = {
+            column.name: self._feature(column) for column in contract.columns if column.name in contract.features
+        }
+        further = [f"{quoted(f'__beside_{name}__')} AS {quoted(name)}" for name in beside]
+        asked = ", ".join([PLACE, *map(quoted, features), *further])
+        rows = f"SELECT {asked} FROM {self._beside(features, arrays)} WHERE {PLACE} >= 0"
+        flag = ""
+        if twins_of is not None:
+            cells = ", ".join(quoted(name) for name in (*contract.features, contract.target))
+            theirs = f"SELECT hash({cells}) FROM read_parquet({literal(str(twins_of))})"
+            flag = f", hash({cells}) IN ({theirs}) AS {quoted(TWIN_COLUMN)}"
+        ordered = "" if bool((np.diff(positions) > 0).all()) else f" ORDER BY {PLACE}"
+        rows = f"SELECT * EXCLUDE ({PLACE}){flag} FROM ({rows}){ordered}"
+        self.connection.execute(f"COPY ({rows}) TO {literal(str(path))} (FORMAT parquet)")
+
+
+def _scattered(values: Any, positions: Positions, rows: int) -> pa.Array:
+    """Put the values of some rows into a column of all, in which the other rows are missing."""
+    cells = pd.Series(values)
+    absent = np.ones(rows, dtype=bool)
+    absent[positions] = False
+    if cells.dtype == object:
+        codes, texts = pd.factorize(cells)
+        places = np.zeros(rows, dtype=np.int32)
+        places[positions] = codes
+        return pa.DictionaryArray.from_arrays(pa.array(places, mask=absent), pa.array(texts)).cast(pa.string())
+    values = cells.to_numpy()
+    every = np.zeros(rows, dtype=values.dtype)
+    every[positions] = values
+    return pa.array(every, mask=absent)

@@ -1,0 +1,339 @@
+"""The leak audit: what makes a test score better than the model will be, looked for and shown with its figure.
+
+A finding is a cause to look, not a proof: it names the rows or columns, says how many and how much, and what to do.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.stats import rankdata
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import balanced_accuracy_score, r2_score
+from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+from lifecycle.contract import CATEGORICAL, DATETIME, NUMERIC, ORDINAL, TEXT, Column, Contract
+from lifecycle.roles import Reading
+
+# Rows of a side that the checks by models see; duplicates and crossings are counted over all rows.
+AUDITED_ROWS = 20_000
+GIVEN_AWAY = 0.98
+SEPARABLE_AUC, SEPARABLE_P, PERMUTATIONS = 0.55, 0.001, 9_999
+FEWEST_ROWS = 30
+MOST_LEVELS_OF_A_TREE = 200
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One cause for doubt.
+
+    Attributes
+    ----------
+    code : str
+        ``twins``, ``copy``, ``giveaway``, ``group_crosses``, ``time_crosses``, ``separable`` or ``mixed``.
+    column : str
+        What it is about; empty for the rows as a whole.
+    count : int
+        Rows concerned.
+    share : float
+        Of the rows looked at, 0 to 1.
+    score : float
+        The figure behind it, by the code: balanced accuracy, R2 or area under the curve; NaN where there is none.
+    message : str
+        One sentence: what was found, and what to do.
+    """
+
+    code: str
+    column: str
+    count: int
+    share: float
+    score: float
+    message: str
+
+
+COLUMNS = [field.name for field in fields(Finding)]
+
+
+def as_frame(findings: Iterable[Finding]) -> pd.DataFrame:
+    """Write findings as a table, one a row."""
+    return pd.DataFrame([asdict(finding) for finding in findings], columns=COLUMNS)
+
+
+def mixed(column: str, reading: Reading, count: int, rows: int, example: str) -> Finding:
+    """Tell of a column that is read as text because a few of its cells are neither numbers nor dates."""
+    what = "numbers" if reading.role == NUMERIC else "dates"
+    return Finding(
+        "mixed",
+        column,
+        count,
+        count / rows,
+        float("nan"),
+        f"{column!r} holds {what} but for {count} cells such as {example!r}, so it is read as text; name words for "
+        "missing cells by read='nullstr=...', or mend the cells by query.",
+    )
+
+
+def twins(count: int, rows: int) -> list[Finding]:
+    """Tell of test rows that stand in the training rows too, cell by cell.
+
+    Parameters
+    ----------
+    count, rows : int
+        Test rows with a twin, and all test rows.
+    """
+    if not count:
+        return []
+    return [
+        Finding(
+            "twins",
+            "",
+            count,
+            count / rows,
+            float("nan"),
+            f"{count} of {rows} test rows ({count / rows:.1%}) have an exact twin among the training rows; "
+            "split=hash keeps equal rows on one side, and the metrics without_twins leave them out.",
+        )
+    ]
+
+
+def crossing(split: str, column: str, count: int, rows: int, times: bool) -> list[Finding]:
+    """Tell of groups on both sides of the split, or of training rows later than test rows.
+
+    Parameters
+    ----------
+    split : str
+        How the rows were split.
+    column : str
+        Of the groups or times.
+    count, rows : int
+        Test rows whose group is in training too, or that are not later than every training row; and all test rows.
+    times : bool
+        Whether the column holds times.
+    """
+    if not count:
+        return []
+    what = "are not later than every training row" if times else "belong to a group that is in training too"
+    other = "time" if times else "group"
+    mend = (
+        f"split={other} with split_column={column!r} keeps them apart"
+        if split != other
+        else f"give a test table whose {'times' if times else 'groups'} are others"
+    )
+    return [
+        Finding(
+            "time_crosses" if times else "group_crosses",
+            column,
+            count,
+            count / rows,
+            float("nan"),
+            f"by {column!r} {count} of {rows} test rows ({count / rows:.1%}) {what}; {mend}.",
+        )
+    ]
+
+
+def _codes(rows: pd.DataFrame, column: Column) -> npt.NDArray[Any]:
+    """Turn one prepared column into numbers for a tree: levels by frequency, times as nanoseconds."""
+    cells = rows[column.name]
+    if column.role == NUMERIC:
+        return cells.to_numpy(dtype="float64")
+    if column.role == DATETIME:
+        return cells.astype("int64").where(cells.notna(), np.nan).to_numpy(dtype="float64")
+    # In the order of the levels: by first appearance the codes would tell where a row stands.
+    codes, _ = pd.factorize(cells, sort=True)
+    return np.where(codes < 0, np.nan, codes.astype(np.float64))
+
+
+def giveaways(rows: pd.DataFrame, labels: "pd.Series[Any]", contract: Contract, seed: int) -> list[Finding]:
+    """Look for columns that give the target away alone.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Training rows as prepared, a sample where there are many.
+    labels : Series
+        Their target.
+    contract : Contract
+        Of the table.
+    seed : int
+        Of the folds.
+
+    Returns
+    -------
+    list of Finding
+        ``copy`` for a column that maps one to one on the classes, or linearly on the values; ``giveaway`` for one
+        from which a small tree predicts the target, cross-validated in 3 folds, with a balanced accuracy or R2 of
+        at least 0.98. Columns of text are not looked at.
+    """
+    found = []
+    classes = contract.task == "classification"
+    if len(rows) < FEWEST_ROWS or (classes and int(labels.value_counts().min()) < 3):
+        return []
+    for column in contract.columns:
+        if column.name not in contract.features or column.role == TEXT:
+            continue
+        codes = _codes(rows, column)
+        if _is_copy(codes, labels, contract, column):
+            found.append(
+                Finding(
+                    "copy",
+                    column.name,
+                    len(rows),
+                    1.0,
+                    1.0,
+                    f"{column.name!r} is the target under another name: each value goes with one value of "
+                    f"{contract.target!r}; leave it out by drop.",
+                )
+            )
+            continue
+        score = _alone(codes, labels, contract, column, seed)
+        if score >= GIVEN_AWAY:
+            metric = "a balanced accuracy" if classes else "an R2"
+            found.append(
+                Finding(
+                    "giveaway",
+                    column.name,
+                    len(rows),
+                    1.0,
+                    score,
+                    f"{column.name!r} alone predicts {contract.target!r} with {metric} of {score:.3f}; if it is not "
+                    "known when the model is asked, leave it out by drop.",
+                )
+            )
+    return found
+
+
+def _is_copy(codes: npt.NDArray[np.float64], labels: "pd.Series[Any]", contract: Contract, column: Column) -> bool:
+    if contract.task == "classification":
+        known = ~np.isnan(codes)
+        pairs = pd.DataFrame({"code": codes[known], "label": labels.to_numpy()[known]}).drop_duplicates()
+        return (
+            bool(known.all())
+            and len(pairs) == len(contract.classes)
+            and pairs["code"].is_unique
+            and pairs["label"].is_unique
+        )
+    if column.role not in (NUMERIC, DATETIME) or np.isnan(codes).any() or codes.std() == 0:
+        return False
+    return bool(abs(np.corrcoef(codes, labels.to_numpy(dtype="float64"))[0, 1]) > 1 - 1e-9)
+
+
+def _alone(
+    codes: npt.NDArray[np.float64], labels: "pd.Series[Any]", contract: Contract, column: Column, seed: int
+) -> float:
+    """Score a small tree on one column, out of fold."""
+    truth = labels.to_numpy()
+    cells = codes.reshape(-1, 1)
+    if column.role in (CATEGORICAL, ORDINAL) and len(np.unique(codes[~np.isnan(codes)])) <= MOST_LEVELS_OF_A_TREE:
+        # A tree cuts an order; of levels without one it is to have each for itself.
+        cells = (codes[:, None] == np.unique(codes[~np.isnan(codes)])[None, :]).astype("float64")
+    if contract.task == "classification":
+        tree = DecisionTreeClassifier(max_depth=6, min_samples_leaf=3, class_weight="balanced", random_state=seed)
+        folds = StratifiedKFold(3, shuffle=True, random_state=seed)
+        return float(balanced_accuracy_score(truth, cross_val_predict(tree, cells, truth, cv=folds)))
+    tree = DecisionTreeRegressor(max_depth=8, min_samples_leaf=3, random_state=seed)
+    predicted = cross_val_predict(tree, cells, truth, cv=KFold(3, shuffle=True, random_state=seed))
+    return float(r2_score(truth, predicted))
+
+
+def separable(train: pd.DataFrame, test: pd.DataFrame, contract: Contract, seed: int) -> list[Finding]:
+    """Ask a classifier to tell training rows from test rows.
+
+    It is fitted on one half of both and judged on the other, so that the permutation test of its area under the
+    curve is exact: the scores of the second half do not know its labels (a classifier two-sample test, Lopez-Paz and
+    Oquab, 2017).
+
+    Parameters
+    ----------
+    train, test : DataFrame
+        Rows as prepared, samples where there are many.
+    contract : Contract
+        Of the table.
+    seed : int
+        Of the halves, the classifier and the permutations.
+
+    Returns
+    -------
+    list of Finding
+        One, where the area is over 0.55 and its one-sided p below 0.001.
+    """
+    if min(len(train), len(test)) < FEWEST_ROWS:
+        return []
+    features = [column for column in contract.columns if column.name in contract.features and column.role != TEXT]
+    if not features:
+        return []
+    both = pd.concat([train, test], ignore_index=True)
+    cells = np.column_stack([_codes(both, column) for column in features])
+    side = np.repeat([0, 1], [len(train), len(test)])
+    chance = np.random.default_rng(seed)
+    half = np.zeros(len(side), dtype=bool)
+    for value in (0, 1):
+        own = chance.permutation(np.flatnonzero(side == value))
+        half[own[: len(own) // 2]] = True
+    classifier = HistGradientBoostingClassifier(max_iter=50, max_leaf_nodes=15, random_state=seed)
+    classifier.fit(cells[half], side[half])
+    ranks = rankdata(classifier.decision_function(cells[~half]))
+    area, p = permuted_area(ranks, side[~half], chance)
+    if not (area > SEPARABLE_AUC and p < SEPARABLE_P):
+        return []
+    column = features[_telling(classifier, cells[~half], side[~half], chance)].name
+    return [
+        Finding(
+            "separable",
+            column,
+            len(test),
+            1.0,
+            area,
+            f"a classifier tells test rows from training rows with an area under the curve of {area:.3f} "
+            f"(p {p:.4f}), most of all by {column!r}; what holds for one side may not hold for the other.",
+        )
+    ]
+
+
+def permuted_area(
+    ranks: npt.NDArray[np.float64], side: npt.NDArray[np.int64], chance: np.random.Generator
+) -> tuple[float, float]:
+    """Return an area under the ROC curve and its one-sided permutation p.
+
+    Parameters
+    ----------
+    ranks : array of float64, shape (n,)
+        Of the scores, from 1.
+    side : array of int, shape (n,)
+        0 or 1.
+    chance : Generator
+        Draws the permutations.
+
+    Returns
+    -------
+    area, p : float
+        ``p`` counts the observed order among the 9,999 permuted ones.
+    """
+    ones = int(side.sum())
+    zeros = len(side) - ones
+    least = ones * (ones + 1) / 2
+    observed = ranks[side == 1].sum()
+    # The sum of the ranks of a random subset is all that a permutation changes.
+    above = sum(chance.permutation(ranks)[:ones].sum() >= observed for _ in range(PERMUTATIONS))
+    return float((observed - least) / (ones * zeros)), (above + 1) / (PERMUTATIONS + 1)
+
+
+def _telling(classifier: Any, cells: npt.NDArray[np.float64], side: npt.NDArray[np.int64], chance: Any) -> int:
+    """Return the column whose shuffling costs the classifier most."""
+    losses = []
+    for column in range(cells.shape[1]):
+        shuffled = cells.copy()
+        shuffled[:, column] = chance.permutation(shuffled[:, column])
+        scores = classifier.decision_function(shuffled)
+        losses.append(scores[side == 1].mean() - scores[side == 0].mean())
+    return int(np.argmin(losses))
+
+
+def said(findings: Iterable[Finding]) -> str:
+    """Name findings in one line: code, column, share."""
+    return "; ".join(
+        f"{finding.code}{f' {finding.column}' if finding.column else ''} {finding.share:.1%}" for finding in findings
+    )
