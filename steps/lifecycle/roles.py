@@ -28,7 +28,7 @@ WRITTEN = {
 ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?)?"
 _DAYS = ("%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%d-%m-%Y", "%Y%m%d", "%d %b %Y", "%b %d, %Y")
 DATE_FORMATS = tuple(day + hour for day in _DAYS for hour in ("", " %H:%M", " %H:%M:%S"))
-ID_NAME = re.compile(r"(^|[_\s.-])(id|uuid|guid|key|index|rowid|nr|no)$|[a-z](Id|ID|UUID)$|^Unnamed: 0$", re.IGNORECASE)
+ID_NAME = re.compile(r"(?i:(^|[_\s.-])(id|uuid|guid|key|index|rowid|nr|no)$)|[a-z](Id|ID|UUID)$|^Unnamed: 0$")
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,8 @@ def kind_of(sql_type: str) -> str:
         return BOOLEAN
     if sql_type in TIMES:
         return TIME
-    if sql_type in ("VARCHAR", "UUID") or (sql_type.startswith("ENUM(") and not sql_type.endswith("]")):
+    # A column without a single value has no type at all.
+    if sql_type in ("VARCHAR", "UUID", '"NULL"') or (sql_type.startswith("ENUM(") and not sql_type.endswith("]")):
         return WORDS
     return NESTED
 
@@ -182,13 +183,12 @@ def role_of(summary: Summary, reading: Reading | None, examples: Collection[str]
 
 def _counts_rows(summary: Summary) -> bool:
     """Tell whether whole numbers name the rows rather than measure something."""
-    if summary.low is None or summary.high is None or summary.missing or summary.distinct < summary.rows:
+    if kind_of(summary.type) != INTEGER or summary.low is None or summary.high is None:
         return False
-    if summary.rows <= FEW or not (summary.low.is_integer() and summary.high.is_integer()):
+    if summary.rows <= FEW or summary.missing or summary.distinct < summary.rows:
         return False
     # Row numbers fill their range; of those that are left after a split, the most.
-    numbers_rows = summary.high - summary.low < 3 * summary.rows
-    return numbers_rows or (kind_of(summary.type) == INTEGER and looks_like_id(summary.name))
+    return summary.high - summary.low < 3 * summary.rows or looks_like_id(summary.name)
 
 
 def column_of(summary: Summary, role: str, written: str = "", levels: Iterable[str] = ()) -> Column:

@@ -210,7 +210,7 @@ def prepare(raw: Rows, settings: TableSettings, raw_test: Rows | None = None) ->
         test_table, (test_kept, test_labels) = raw_test, _second_target(raw_test, settings, task, reading, labels)
     train_labels = labels.iloc[train].reset_index(drop=True)
     train_rows, test_rows = raw.take(kept[train]), test_table.take(test_kept)
-    columns, summaries, findings = _columns(train_rows, settings, split)
+    columns, summaries, findings = describe(train_rows, settings, split)
     contract = Contract(
         target=settings.target,
         task=task,
@@ -277,10 +277,34 @@ def _split_by(raw: Rows, settings: TableSettings, split: str, kept: Positions) -
     return by
 
 
-def _columns(
+def describe(
     train: Rows, settings: TableSettings, split: str
 ) -> tuple[tuple[Column, ...], dict[str, Summary], tuple[Finding, ...]]:
-    """Describe the columns by the training rows alone: what a model reads must not hang on test rows."""
+    """Describe the columns by the training rows alone: what a model reads must not hang on test rows.
+
+    Parameters
+    ----------
+    train : Rows
+        The training rows.
+    settings : TableSettings
+        With the roles, orders and columns to drop that the user gave.
+    split : str
+        A ``group`` split leaves its column out.
+
+    Returns
+    -------
+    columns : tuple of Column
+        All but the target, in the table's order.
+    summaries : dict of str to Summary
+        By name.
+    findings : tuple of Finding
+        Columns that are nearly numbers or dates.
+
+    Raises
+    ------
+    UserError
+        For a role or an order that the cells do not have, and for infinite numbers.
+    """
     asked, orders = dict(settings.roles), {order.column: order for order in settings.ordinal}
     asked |= dict.fromkeys(settings.drop, "drop")
     if split == "group":

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from datetime import date, time
 from typing import Any
 
 import numpy as np
@@ -15,129 +14,13 @@ from lifecycle.contract import (
     Contract,
     check_finite,
     check_header,
-    check_order,
-    describe,
     find_positive,
     find_task,
     labels_of,
 )
-from lifecycle.settings import Ordinal, TableSettings, parse_ordinal
+from lifecycle.settings import TableSettings, parse_ordinal
 
 NAN = np.nan
-
-
-# ------------------------------------------------------------------------------------------ roles
-
-
-def found(values: Any, order: Ordinal | None = None, dtype: Any = None) -> Column:
-    """Describe a column named ``c``."""
-    return describe(pd.Series(values, name="c", dtype=dtype), order)
-
-
-@pytest.mark.parametrize(
-    ("values", "dtype", "low", "high", "missing"),
-    [
-        ([3, 1, 2], "int64", 1.0, 3.0, False),
-        ([0.5, NAN, -2.0], "float64", -2.0, 0.5, True),
-        ([3, None, 2], "Int64", 2.0, 3.0, True),
-        ([1.5, NAN, NAN], "float64", 1.5, 1.5, True),
-        (range(200), "int64", 0.0, 199.0, False),
-    ],
-)
-def test_numbers_are_numeric_with_their_range(values: Any, dtype: str, low: float, high: float, missing: bool):
-    assert found(values, dtype=dtype) == Column("c", "numeric", dtype, low=low, high=high, missing=missing)
-
-
-@pytest.mark.parametrize(
-    ("values", "dtype", "levels", "missing"),
-    [
-        (["b", "a", "b"], "object", ("a", "b"), False),
-        (["b", None, "b"], "object", ("b",), True),
-        ([True, False], "bool", ("False", "True"), False),
-        ([True, None, False], "boolean", ("False", "True"), True),
-        ([10, 9, 10], "category", ("10", "9"), False),
-        (["b", "a"], "string", ("a", "b"), False),
-    ],
-)
-def test_texts_booleans_and_categories_are_categorical_with_sorted_levels(
-    values: list, dtype: str, levels: tuple, missing: bool
-):
-    assert found(values, dtype=dtype) == Column("c", "categorical", dtype, levels=levels, missing=missing)
-
-
-@pytest.mark.parametrize(
-    ("values", "missing"),
-    [([7, 7], False), (["x", "x"], False), ([None, None], True), ([NAN, NAN], True), ([True], False)],
-)
-def test_a_column_that_says_nothing_is_constant(values: list, missing: bool):
-    column = found(values)
-    assert (column.role, column.missing) == ("constant", missing)
-
-
-@pytest.mark.parametrize(
-    ("distinct", "rows", "role"),
-    [(51, 101, "id"), (51, 102, "categorical"), (50, 50, "categorical"), (200, 200, "id"), (60, 600, "categorical")],
-)
-def test_text_is_an_id_if_more_than_half_and_more_than_fifty_cells_are_distinct(distinct: int, rows: int, role: str):
-    assert found([f"name {i % distinct}" for i in range(rows)]).role == role
-
-
-@pytest.mark.parametrize(
-    ("values", "role"),
-    [
-        (pd.to_datetime(["2021-01-31", None]), "datetime"),
-        (pd.to_datetime(["2021-01-31", "2021-02-01"]).tz_localize("Europe/Vienna"), "datetime"),
-        (pd.to_timedelta(["1 day", "2 days"]), "datetime"),
-        ([None, date(2021, 1, 31)], "datetime"),
-        ([time(12, 30), time(12, 31)], "datetime"),
-        ([None, [1, 2]], "nested"),
-        ([{"a": 1}, {"a": 2}], "nested"),
-        ([np.array([1, 2]), np.array([1])], "nested"),
-        ([(1, 2), (1, 3)], "nested"),
-    ],
-)
-def test_times_and_nested_values_are_told(values: Any, role: str):
-    assert found(values).role == role
-
-
-def test_bytes_as_duckdb_hands_them_out_are_described():
-    """A BLOB column of a Parquet file comes as bytearrays."""
-    assert found([bytearray(b"a"), bytearray(b"b")]).role in ("nested", "id", "categorical")
-
-
-SIZES = Ordinal("c", ("S", "M", "L"))
-GRADES = Ordinal("c", ("1", "2", "3"))
-
-
-def test_an_order_is_kept_with_levels_that_do_not_occur():
-    assert found(["L", None, "S"], SIZES) == Column("c", "ordinal", "object", levels=("S", "M", "L"), missing=True)
-    assert found(["M", "M"], SIZES).role == "ordinal"
-
-
-@pytest.mark.parametrize("values", [[1, 3], [1.0, NAN], ["1", "2"], pd.array([1, None], dtype="Int64")])
-def test_an_order_of_numbers_holds_whatever_type_they_are_read_in(values: Any):
-    assert found(values, GRADES).levels == ("1", "2", "3")
-
-
-@pytest.mark.parametrize(
-    ("values", "order", "what"),
-    [
-        (["S", "XL"], SIZES, "holds 'XL', not in its order S<M<L"),
-        ([1, 4], GRADES, "holds '4', not in its order 1<2<3"),
-        (["1", "?"], GRADES, "holds '?', text in a numeric order 1<2<3"),
-        ([1.0, 2.5], GRADES, "holds '2.5', not in its order 1<2<3"),
-    ],
-)
-def test_a_level_outside_its_order_is_refused(values: list, order: Ordinal, what: str, refused: Callable):
-    with refused(
-        f"ordinal: the column 'c' {what}; add the level to the order, lowest first, or mend the cell by query."
-    ):
-        check_order(pd.Series(values, name="c"), order)
-
-
-@pytest.mark.parametrize("values", [["S", None, "L"], [None, None], []])
-def test_missing_cells_are_no_level_outside_the_order(values: list):
-    check_order(pd.Series(values, name="c", dtype=object), SIZES)
 
 
 @pytest.mark.parametrize(
@@ -426,10 +309,10 @@ COLUMNS = (
 
 def test_features_are_what_a_model_reads_in_the_tables_order():
     contract = Contract("y", "regression", (), None, "random", columns=COLUMNS)
-    assert contract.features == ["größe", "x", "c", "z"]
+    assert contract.features == ["when", "größe", "x", "c", "z"]
     assert contract.of_role("numeric") == ["x", "z"]
     assert contract.orders == {"größe": ("S", "M")}
-    assert [column.name for column in contract.left_out] == ["when", "who"]
+    assert [column.name for column in contract.left_out] == ["who"]
 
 
 @pytest.mark.parametrize(

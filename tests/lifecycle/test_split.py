@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
 from lifecycle.errors import UserError
-from lifecycle.split import assign_folds, row_texts, split_rows
+from lifecycle.split import assign_folds, split_rows
 
 SPLITS = ("random", "stratified", "group", "time", "hash")
 seeds = st.integers(0, 2**32 - 1)
@@ -185,14 +185,6 @@ def test_a_key_keeps_its_side_when_its_column_changes_type(what: str):
     assert test_side(column(first + further), 36) == before
 
 
-@pytest.mark.parametrize("what", GROWN)
-def test_content_keeps_its_side_when_a_column_changes_type(what: str):
-    first, further = GROWN[what]
-    rows = pd.DataFrame({"k": first, "n": range(36)})
-    grown = pd.DataFrame({"k": first + further, "n": range(37)})
-    assert test_side(row_texts(grown), 36) == test_side(row_texts(rows), 36)
-
-
 def test_the_hash_has_a_seed_and_keeps_the_share():
     by = column(range(4000))
     _, one = split_rows(labels(range(4000)), "hash", 0.2, 1, by)
@@ -204,28 +196,14 @@ def test_the_hash_has_a_seed_and_keeps_the_share():
     assert abs(len(set(one) & set(other)) / len(one) - 0.2) < 0.06
 
 
-def test_equal_rows_have_equal_texts_and_others_have_not():
-    rows = pd.DataFrame({"a": [1, 1, 1, 2], "b": ["x", "x", "y", "x"], "c": [None, None, None, None]})
-    texts = row_texts(rows)
-    assert texts[0] == texts[1]
-    assert texts.nunique() == 3
-    # Which cell holds what is part of it.
-    swapped = pd.DataFrame({"a": ["x", "y"], "b": ["y", "x"]})
-    assert row_texts(swapped).nunique() == 2
-
-
-def test_rows_of_nested_cells_have_texts_too():
-    """Lists, structs and bytes, as a Parquet file may hold them."""
-    rows = pd.DataFrame(
-        {
-            "list": [[1, 2], [1, 2], [1], [1, 2], [1, 2]],
-            "struct": [{"a": 1}, {"a": 1}, {"a": 1}, {"a": 2}, {"a": 1}],
-            "bytes": [bytearray(b"x")] * 4 + [bytearray(b"y")],
-        }
-    )
-    texts = row_texts(rows)
-    assert texts[0] == texts[1]
-    assert texts.nunique() == 4
+def test_digests_of_rows_are_hashed_by_the_seed_too():
+    by = pd.Series(np.arange(4000, dtype=np.uint64), name="the row's content")
+    sides = [set(split_rows(labels(range(4000)), "hash", 0.2, seed, by)[1].tolist()) for seed in (1, 2)]
+    assert all(abs(len(side) / 4000 - 0.2) < 0.02 for side in sides)
+    assert abs(len(sides[0] & sides[1]) / len(sides[0]) - 0.2) < 0.06
+    # In a table twice as long each row stays where it was.
+    half = set(split_rows(labels(range(2000)), "hash", 0.2, 1, by[:2000])[1].tolist())
+    assert half == {row for row in sides[0] if row < 2000}
 
 
 # ------------------------------------------------------------------------- what cannot be split
