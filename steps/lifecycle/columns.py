@@ -13,7 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+from sklearn.preprocessing import normalize
+from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.validation import check_is_fitted
+from threadpoolctl import threadpool_limits
 
 DECIMAL_COMMA, THOUSANDS = "decimal comma", "thousands"
 # Groups of three between separators, the same one throughout: a number that does not fit was written in another way.
@@ -30,6 +34,16 @@ SEPARATORS = {
 # pandas takes these words for the time at which they are read.
 MOVING_TIMES = ("now", "today")
 NO_TIME = np.datetime64("NaT", "us")
+# The cycles that a time stands in, and the waves that each is told by. A day has two peaks where people drive to work
+# and back, which takes a second wave.
+CYCLES = {"year": 1, "week": 1, "day": 2}
+EPOCH = "1970-01-01"
+# Groups of characters are counted in this many buckets, and each column of text becomes at most this many numbers.
+BUCKETS, PARTS = 2**13, 30
+# More rows hardly turn the directions that are learned from them.
+MOST_TEXTS_LEARNED_FROM = 20_000
+# Directions weaker than this share of the strongest are rounding errors of single precision.
+FAINTEST = 1e-4
 
 
 def _missing(value: Any) -> bool:
@@ -385,3 +399,151 @@ class CastColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def get_feature_names_out(self, input_features: Any = None) -> "np.ndarray[Any, np.dtype[Any]]":
         """Return the columns' names in the order of the output."""
         return self.feature_names_in_
+
+
+class EncodeTimes(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Write times as numbers: days since an origin, and the places in the year, the week and the day as waves.
+
+    A place in a cycle (the month, the day of the week, the time of day) is a sine and a cosine, so that December
+    stands beside January and 23:00 beside midnight; in the day also a wave of twelve hours. A cycle in which all
+    training rows stand at one place is left out: nothing can be learned of it, and dates without a time of day have
+    no place in the day.
+
+    Parameters
+    ----------
+    origins : dict of str to str, optional
+        The time from which elapsed days are counted, in ISO 8601, by column; else 1970.
+    """
+
+    def __init__(self, origins: Mapping[str, str] | None = None) -> None:
+        self.origins = origins
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> "EncodeTimes":
+        """Find the cycles of each column that the rows tell something of."""
+        self.feature_names_in_ = np.array(X.columns, dtype=object)
+        self.n_features_in_ = len(self.feature_names_in_)
+        self.cycles_: dict[str, list[str]] = {}
+        for name in self.feature_names_in_:
+            self.cycles_[name] = [cycle for cycle in CYCLES if _place(X[name], cycle).nunique() > 1]
+        return self
+
+    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """Return the numbers of each column in turn.
+
+        Parameters
+        ----------
+        X : DataFrame of datetime64
+            The columns that it was fitted on.
+
+        Returns
+        -------
+        array of float64
+            For each column the elapsed days, then its waves between -1 and 1; a missing time is NaN in all of them.
+        """
+        check_is_fitted(self)
+        made = []
+        for name in self.feature_names_in_:
+            origin = time_of((self.origins or {}).get(name, "") or EPOCH)
+            made.append((X[name].to_numpy(dtype="datetime64[us]") - origin) / np.timedelta64(1, "D"))
+            for cycle in self.cycles_[name]:
+                angle = 2 * np.pi * _place(X[name], cycle).to_numpy(dtype="float64")
+                for wave in range(1, CYCLES[cycle] + 1):
+                    made += [np.sin(wave * angle), np.cos(wave * angle)]
+        return np.column_stack(made)
+
+    def get_feature_names_out(self, input_features: Any = None) -> "np.ndarray[Any, np.dtype[Any]]":
+        """Return names such as ``sold_days``, ``sold_week_sin`` and ``sold_day_cos2``."""
+        names = []
+        for name in self.feature_names_in_:
+            names.append(f"{name}_days")
+            for cycle in self.cycles_[name]:
+                for wave in range(1, CYCLES[cycle] + 1):
+                    names += [f"{name}_{cycle}_{side}{wave if wave > 1 else ''}" for side in ("sin", "cos")]
+        return np.array(names, dtype=object)
+
+
+def _place(times: "pd.Series[Any]", cycle: str) -> "pd.Series[Any]":
+    """Say how far into its cycle each time is, from 0 up to 1; NaN where there is none."""
+    if cycle == "year":
+        place: pd.Series[Any] = (times.dt.month - 1) / 12
+    elif cycle == "week":
+        place = times.dt.dayofweek / 7
+    else:
+        place = (times - times.dt.normalize()) / pd.Timedelta(days=1)
+    return place
+
+
+class EncodeText(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Write each column of text as at most thirty numbers, such that texts alike in their letters are near each other.
+
+    Groups of three and four characters within words, in lower case, are counted in a fixed number of buckets, weighed
+    by how rare they are (TF-IDF), and projected on the directions in which the training rows differ most (latent
+    semantic analysis). It looks at no target, so nothing of it leaks, and is the same for the same rows: the one
+    source of chance has a fixed seed. The numbers of a column together weigh as much as one standardised number; a
+    missing text, and one in which nothing is known, is zero in all of them.
+    """
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> "EncodeText":
+        """Learn the weights and directions of each column from at most 20,000 rows, evenly spread."""
+        self.feature_names_in_ = np.array(X.columns, dtype=object)
+        self.n_features_in_ = len(self.feature_names_in_)
+        self.weights_: dict[str, npt.NDArray[np.float32]] = {}
+        self.directions_: dict[str, npt.NDArray[np.float32]] = {}
+        places = np.unique(np.linspace(0, len(X) - 1, min(len(X), MOST_TEXTS_LEARNED_FROM)).astype(int))
+        for name in self.feature_names_in_:
+            counts = _counts(X[name].iloc[places].fillna(""))
+            self.weights_[name] = TfidfTransformer().fit(counts).idf_.astype(np.float32)
+            weighed = self._weighed(counts, name)
+            if not weighed.nnz:
+                self.directions_[name] = np.zeros((BUCKETS, 1), dtype=np.float32)
+                continue
+            # The matrices are too thin to gain by threads, which would also add up in another order each time.
+            with threadpool_limits(1):
+                _, strengths, found = randomized_svd(weighed, min(PARTS, *weighed.shape), random_state=0)
+            kept = strengths > FAINTEST * strengths[0]
+            # The mean of the rows' squared lengths becomes one.
+            scale = np.sqrt((strengths[kept] ** 2).sum() / weighed.shape[0])
+            self.directions_[name] = np.ascontiguousarray(found[kept].T / scale, dtype=np.float32)
+        return self
+
+    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """Return the numbers of each column in turn.
+
+        Parameters
+        ----------
+        X : DataFrame of object
+            Texts, missing as NaN, of the columns that it was fitted on.
+
+        Returns
+        -------
+        array of float64
+            At most 30 columns for each of X's.
+        """
+        check_is_fitted(self)
+        made = []
+        for name in self.feature_names_in_:
+            codes, distinct = pd.factorize(X[name].fillna(""))
+            made.append((self._weighed(_counts(distinct), name) @ self.directions_[name])[codes])
+        return np.hstack(made).astype(np.float64)
+
+    def _weighed(self, counts: Any, name: str) -> Any:
+        return normalize(counts.multiply(self.weights_[name]).tocsr(), copy=False)
+
+    def get_feature_names_out(self, input_features: Any = None) -> "np.ndarray[Any, np.dtype[Any]]":
+        """Return names such as ``title_text_1``."""
+        widths = {name: directions.shape[1] for name, directions in self.directions_.items()}
+        names = [f"{name}_text_{part}" for name in self.feature_names_in_ for part in range(1, widths[name] + 1)]
+        return np.array(names, dtype=object)
+
+
+def _counts(texts: Any) -> Any:
+    """Count the groups of characters of each text in buckets; it learns nothing, so there is nothing to save."""
+    count = HashingVectorizer(
+        analyzer="char_wb",
+        ngram_range=(3, 4),
+        n_features=BUCKETS,
+        norm=None,
+        alternate_sign=False,
+        dtype=np.float32,
+    )
+    return count.transform(texts)

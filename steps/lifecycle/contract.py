@@ -20,7 +20,7 @@ from lifecycle.settings import FOLD_COLUMN, Ordinal, TableSettings
 
 NUMERIC, CATEGORICAL, ORDINAL, DATETIME, TEXT = "numeric", "categorical", "ordinal", "datetime", "text"
 NESTED = (list, dict, tuple, set, bytes, bytearray, np.ndarray)
-LEFT_OUT = ("constant", "id", "datetime", "nested")
+LEFT_OUT = ("constant", "id", "nested", "drop")
 MOST_CLASSES_OF_NUMBERS = 10
 MOST_CLASSES = 100
 POSITIVE_WORDS = ("1", "true", "yes")
