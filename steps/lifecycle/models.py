@@ -258,7 +258,7 @@ def preprocessor(contract: Contract, scale: bool = True) -> Pipeline:
         branches.append(("numeric", Pipeline(_completed(scale)), numeric))
     if orders:
         encode = OrdinalEncoder(
-            categories=[list(levels) for levels in orders.values()],
+            categories=[[COLUMNS.level_of(level) for level in levels] for levels in orders.values()],
             handle_unknown="use_encoded_value",
             unknown_value=np.nan,
             encoded_missing_value=np.nan,

@@ -14,7 +14,7 @@ from pandas.testing import assert_frame_equal, assert_series_equal
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from lifecycle.columns import CastColumns, level_of, levels_of, numbers_of, times_of
+from lifecycle.columns import CastColumns, EncodeText, EncodeTimes, level_of, levels_of, numbers_of, times_of
 
 NAN = np.nan
 
@@ -442,3 +442,140 @@ def test_prepared_rows_and_raw_rows_become_the_same():
     # Each row by itself is what it is among others.
     for place in (0, 1):
         assert_frame_equal(cast.transform(raw.iloc[[place]]), cast.transform(prepared).iloc[[place]])
+
+
+# ----------------------------------------------------------------------------------- times as numbers
+
+
+def days(*times: Any) -> pd.DataFrame:
+    """Make a column of times."""
+    return pd.DataFrame({"sold": np.array(times, dtype="datetime64[us]")})
+
+
+def test_the_numbers_of_a_time_by_hand():
+    """Monday the 1st of January at noon, Thursday the 5th of April at six, and no time."""
+    rows = days("2018-01-01T12:00", "2018-04-05T06:00", "NaT")
+    encode = EncodeTimes({"sold": "2017-12-31"}).fit(rows)
+    expected = {
+        "sold_days": [1.5, 95.25, NAN],
+        "sold_year_sin": [0, 1, NAN],
+        "sold_year_cos": [1, 0, NAN],
+        "sold_week_sin": [0, np.sin(2 * np.pi * 3 / 7), NAN],
+        "sold_week_cos": [1, np.cos(2 * np.pi * 3 / 7), NAN],
+        "sold_day_sin": [0, 1, NAN],
+        "sold_day_cos": [-1, 0, NAN],
+        "sold_day_sin2": [0, 0, NAN],
+        "sold_day_cos2": [1, -1, NAN],
+    }
+    assert encode.get_feature_names_out().tolist() == list(expected)
+    np.testing.assert_allclose(encode.transform(rows), np.column_stack(list(expected.values())), atol=1e-12)
+
+
+def test_neighbours_across_the_end_of_a_cycle_are_neighbours():
+    rows = days("2021-12-31T23:59:59", "2022-01-01T00:00:01", "2021-06-30T12:00")
+    encode = EncodeTimes().fit(rows)
+    late, early, midsummer = encode.transform(rows)[:, 5:]
+    assert np.abs(late - early).max() < 0.001
+    assert np.abs(late - midsummer).max() > 1
+
+
+@pytest.mark.parametrize(
+    ("times", "names"),
+    [
+        (("2021-03-01", "2021-03-02"), ["days", "week_sin", "week_cos"]),
+        (("2021-03-01", "2021-04-05", "NaT"), ["days", "year_sin", "year_cos"]),
+        (("2021-03-01", "2021-03-01T06:00"), ["days", "day_sin", "day_cos", "day_sin2", "day_cos2"]),
+        (("2021-03-01T06:00", "2021-03-08T06:00"), ["days"]),
+        (("2021-03-01",), ["days"]),
+        (("NaT", "NaT"), ["days"]),
+    ],
+)
+def test_a_cycle_that_tells_nothing_in_training_is_left_out(times: tuple, names: list):
+    """What a new row has to say of it would be weighed by chance."""
+    encode = EncodeTimes().fit(days(*times))
+    assert encode.get_feature_names_out().tolist() == [f"sold_{name}" for name in names]
+    assert encode.transform(days("2024-12-31T17:30")).shape == (1, len(names))
+
+
+def test_days_count_from_1970_where_nothing_else_is_said():
+    for origins in (None, {}, {"sold": ""}):
+        assert EncodeTimes(origins).fit(days("1970-01-02")).transform(days("1970-01-11"))[0, 0] == 10
+    rows = days("2021-01-02", "2021-01-03").assign(back=days("2021-01-05", "2021-01-04")["sold"])
+    encode = EncodeTimes({"back": "2021-01-01", "sold": "2021-01-02T00:00:00Z"}).fit(rows)
+    assert encode.get_feature_names_out().tolist()[::3] == ["sold_days", "back_days"]
+    np.testing.assert_array_equal(encode.transform(rows)[:, ::3], [[0, 4], [1, 3]])
+
+
+# ------------------------------------------------------------------------------------ text as numbers
+
+TITLES = ["Police Officer", "police officer III", "Firefighter/Rescuer", "Firefighter Rescuer II", "Bus Operator"] * 3
+
+
+def texts(*values: Any) -> pd.DataFrame:
+    """Make a column of texts."""
+    return pd.DataFrame({"title": pd.Series(values, dtype=object)})
+
+
+def test_texts_alike_in_their_letters_are_near_each_other():
+    """In any case, and where the very text was never seen in training."""
+    encode = EncodeText().fit(texts(*TITLES))
+    officer, other, fire = encode.transform(texts("POLICE OFFICERS", "Police Officer II", "Firefighters"))
+    assert officer @ other / np.linalg.norm(officer) / np.linalg.norm(other) > 0.9
+    assert abs(officer @ fire) / np.linalg.norm(officer) / np.linalg.norm(fire) < 0.2
+
+
+def test_a_missing_text_and_an_unknown_one_are_zero():
+    encode = EncodeText().fit(texts(*TITLES, NAN))
+    found = encode.transform(texts(NAN, "", "xyzzy", "Bus"))
+    assert not found[:3].any()
+    assert found[3].any()
+
+
+def test_a_column_of_text_weighs_as_much_as_a_standardised_number():
+    rows = texts(*TITLES)
+    found = EncodeText().fit(rows).transform(rows)
+    assert (found**2).sum() / len(rows) == pytest.approx(1, rel=1e-5)
+    # Five texts, five directions.
+    assert found.shape == (15, 5)
+
+
+def test_a_column_of_text_is_at_most_thirty_numbers():
+    words = np.random.default_rng(1).choice(list("abcdefghij"), (200, 4, 6))
+    rows = texts(*(" ".join("".join(word) for word in row) for row in words)).assign(title2=lambda x: x["title"])
+    encode = EncodeText().fit(rows)
+    found = encode.transform(rows)
+    assert found.shape == (200, 60)
+    np.testing.assert_array_equal(found[:, :30], found[:, 30:])
+    names = encode.get_feature_names_out().tolist()
+    assert names[:2] + names[29:31] == ["title_text_1", "title_text_2", "title_text_30", "title2_text_1"]
+
+
+def test_a_text_is_the_same_numbers_in_any_company_and_any_process():
+    rows = texts(*TITLES, NAN)
+    np.random.seed(5)
+    encode = EncodeText().fit(rows)
+    np.random.seed(6)
+    again = EncodeText().fit(rows)
+    whole = encode.transform(rows)
+    np.testing.assert_array_equal(whole, again.transform(rows))
+    for place in range(len(rows)):
+        np.testing.assert_allclose(encode.transform(rows.iloc[[place]]), whole[[place]], rtol=1e-6)
+    assert whole.dtype == np.float64
+
+
+@pytest.mark.parametrize("values", [(NAN, NAN), ("", "!"), (NAN,)])
+def test_a_column_without_any_text_is_one_zero(values: tuple):
+    encode = EncodeText().fit(texts(*values))
+    np.testing.assert_array_equal(encode.transform(texts("new", NAN)), [[0], [0]])
+    assert encode.get_feature_names_out().tolist() == ["title_text_1"]
+
+
+def test_a_text_that_is_everywhere_the_same_is_one_number():
+    encode = EncodeText().fit(texts("same", "same", "same"))
+    np.testing.assert_allclose(np.abs(encode.transform(texts("same", "other"))), [[1], [0]], rtol=1e-6)
+
+
+def test_an_encoder_that_has_seen_nothing_says_so():
+    for encode, rows in ((EncodeText(), texts("a")), (EncodeTimes(), days("2021-01-01"))):
+        with pytest.raises(NotFittedError, match=f"This {type(encode).__name__} instance is not fitted yet"):
+            clone(encode).transform(rows)
