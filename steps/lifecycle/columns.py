@@ -33,6 +33,8 @@ SEPARATORS = {
 }
 # pandas takes these words for the time at which they are read.
 MOVING_TIMES = ("now", "today")
+# A time of day that ends with a zone, in ISO 8601.
+ZONED = re.compile(r"\d[T ]\d.*[Zz+-]")
 NO_TIME = np.datetime64("NaT", "us")
 # The cycles that a time stands in, and the waves that each is told by. A day has two peaks where people drive to work
 # and back, which takes a second wave.
@@ -244,7 +246,8 @@ def time_of(value: Any, format: str = "") -> np.datetime64:
         text = level_of(value)
         if not isinstance(value, str) and not (format and isinstance(value, (int, float, np.number))):
             raise ValueError(f"{text!r} is no time")
-        if _missing(text):
+        # As pandas writes a missing time in JSON and CSV.
+        if _missing(text) or text == "NaT":
             return NO_TIME
         try:
             value = datetime.strptime(text, format) if format else datetime.fromisoformat(text)
@@ -311,12 +314,20 @@ def times_of(column: "pd.Series[Any]", format: str = "", missing_words: Sequence
 
 def _plain_times(cells: "pd.Series[Any]", format: str) -> npt.NDArray[np.datetime64]:
     """Read what pandas can all at once; the rest, which is to be looked at singly, is NaT."""
-    try:
-        times = pd.to_datetime(cells, format=format or "ISO8601", utc=True, errors="coerce")
-        times = times.mask(cells.isin(MOVING_TIMES))
-    except (TypeError, ValueError, OverflowError):
-        return np.full(len(cells), NO_TIME)
-    return times.dt.tz_localize(None).to_numpy(dtype="datetime64[us]")
+    values = np.full(len(cells), NO_TIME)
+    # pandas lends the zone of one text to the next one that has none, so the two kinds are read apart.
+    texts = not format and pd.api.types.infer_dtype(cells, skipna=True) in ("string", "mixed")
+    zoned = cells.str.contains(ZONED, na=False).to_numpy(dtype=bool) if texts else np.zeros(len(cells), dtype=bool)
+    for part in (zoned, ~zoned):
+        if not part.any():
+            continue
+        try:
+            times = pd.to_datetime(cells[part], format=format or "ISO8601", utc=True, errors="coerce")
+            times = times.mask(cells[part].isin(MOVING_TIMES))
+        except (TypeError, ValueError, OverflowError):
+            continue
+        values[part] = times.dt.tz_localize(None).to_numpy(dtype="datetime64[us]")
+    return values
 
 
 def _time_or_nat(word: str, format: str) -> np.datetime64:

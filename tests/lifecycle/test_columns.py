@@ -242,6 +242,7 @@ EAST = timezone(timedelta(hours=2))
         pd.Series([np.datetime64(NOON), NAN], dtype=object),
         pd.Series(["2021-01-31 12:00", None], dtype=object),
         pd.Series([" 2021-01-31T12:00:00.000", " "], dtype=object),
+        pd.Series(["2021-01-31T12:00:00.000000", "NaT"], dtype=object),
         pd.Series(["2021-01-31T12:00:00Z", "?"], dtype=object),
         pd.Series(["2021-01-31T14:00:00+02:00", ""], dtype="string"),
         pd.Series(["2021-01-31 12:00", "?"], dtype="category"),
@@ -318,6 +319,15 @@ def test_what_is_no_time_is_refused_by_the_columns_name(column: Any, format: str
     """A count of seconds or nanoseconds since 1970 too: nobody said which."""
     with pytest.raises(ValueError, match=f"^column 'seen' .*{re.escape(cell)}"):
         times_of(pd.Series(column, name="seen"), format)
+
+
+@pytest.mark.parametrize(("zone", "utc"), [("+02:00", "10:00"), ("+02", "10:00"), ("-0330", "15:30"), ("Z", "12:00")])
+@pytest.mark.parametrize("time", ["2021-01-31 14:00", "2021-01-31T14:00:00.5", "2021-01-31"])
+def test_a_time_without_a_zone_is_not_that_of_its_neighbour(zone: str, utc: str, time: str):
+    zoned = f"2021-01-31T12:00{zone}"
+    one, other = np.datetime64(time.replace(" ", "T"), "us"), np.datetime64(f"2021-01-31T{utc}", "us")
+    expected = pd.Series([one, None, other, one, other], dtype="datetime64[us]")
+    assert_series_equal(times_of(pd.Series([time, None, zoned, time, zoned], dtype=object)), expected)
 
 
 def test_the_rest_of_a_column_is_read_where_one_cell_needs_a_closer_look():
