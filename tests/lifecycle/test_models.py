@@ -387,6 +387,12 @@ def test_a_column_that_is_empty_in_training_leaves_the_model_standing():
     empty = TRAIN.assign(age=NAN, size=None, colour=None)
     before = preprocessor(DESIGN).fit(empty)
     assert np.isfinite(dense(before.transform(empty))).all()
+    prepared, _, _ = messy()
+    nothing = prepared.assign(title=None, sold=pd.NaT, seen=pd.NaT)
+    before = preprocessor(MESSY).fit(nothing)
+    # The price, the size, two of the colours, a number for each of the three.
+    assert dense(before.transform(prepared)).shape == (60, 7)
+    assert np.isfinite(dense(before.transform(prepared))).all()
 
 
 MESSY = Contract(
