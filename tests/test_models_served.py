@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,20 @@ def test_form_of_the_same_rows_does_not_matter(elsewhere: dict[str, Any]) -> Non
 # Over HTTP.
 
 
+@contextmanager
+def server(serving: Callable[..., Any], port: int, store: Any, model: str, folder: Path) -> Iterator[str]:
+    """Run `mlflow models serve` and give its address."""
+    command = [str(Path(sys.executable).parent / "mlflow"), "models", "serve", "-m", model]
+    command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
+    with serving(command, port, cwd=folder, env=store.environment(MLFLOW_TRACKING_URI=store.uri)):
+        address = f"http://127.0.0.1:{port}"
+        until = time.monotonic() + 30
+        while asked(f"{address}/ping")[0] != 200:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        yield address
+
+
 @pytest.fixture(scope="module")
 def url(
     whole: Any,
@@ -120,16 +135,8 @@ def url(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[str]:
     """The address of `mlflow models serve` for the champion."""
-    port = free_port()
-    command = [str(Path(sys.executable).parent / "mlflow"), "models", "serve", "-m", "models:/churn@champion"]
-    command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
-    environment = whole.store.environment(MLFLOW_TRACKING_URI=whole.store.uri)
-    with serving(command, port, cwd=tmp_path_factory.mktemp("server"), env=environment):
-        address = f"http://127.0.0.1:{port}"
-        until = time.monotonic() + 30
-        while asked(f"{address}/ping")[0] != 200:
-            assert time.monotonic() < until
-            time.sleep(0.1)
+    folder = tmp_path_factory.mktemp("server")
+    with server(serving, free_port(), whole.store, "models:/churn@champion", folder) as address:
         yield address
 
 
@@ -214,7 +221,7 @@ def test_models_are_skops_and_never_pickles(folders: dict[tuple[str, str], Path]
             "numpy.dtype",
             "scipy.sparse._csr.csr_matrix",
             "sklearn.tree._tree.Tree",
-            f"{module}.CastColumns",
+            *(f"{module}.{ours}" for ours in ("CastColumns", "EncodeText", "EncodeTimes")),
         }
 
 
@@ -269,6 +276,84 @@ flavors.log_pipeline(tracking.start("baseline"), model, contract, rows, "0" * 64
     assert re.search(r"sklearn\.\w*(neighbors|metrics)\S*(KDTree|EuclideanDistance)", done.err), last
     [run] = store.runs()
     assert not store.models(run.info.run_id) or not list(store.folder.rglob("model.skops"))
+
+
+# Dates, text and numbers as people write them.
+
+MESSY = """
+import json
+import numpy as np
+import pandas as pd
+from lifecycle.adapters import flavors, tracking
+from lifecycle.contract import Column, Contract
+from lifecycle.models import pipeline, plain_estimator
+columns = (
+    Column("price", "numeric", "object", format="decimal comma"),
+    Column("sold", "datetime", "object", format="%d.%m.%Y", origin="2021-01-01"),
+    Column("seen", "datetime", "datetime64[us]"),
+    Column("title", "text", "object"),
+    Column("member", "categorical", "bool"),
+)
+contract = Contract("y", "regression", (), None, "random", columns=columns, missing_words=("?",))
+rows = pd.DataFrame({
+    "price": np.arange(40) / 4,
+    "sold": pd.date_range("2021-01-01", periods=40, freq="11D"),
+    "seen": pd.date_range("2021-01-01", periods=40, freq="7h"),
+    "title": [f"{'new' if i % 3 else 'old'} cup {i}" for i in range(40)],
+    "member": np.where(np.arange(40) % 2, "True", "False"),
+})
+rows.loc[3, "sold"] = pd.NaT
+rows.loc[4, "title"] = None
+model = pipeline(contract, plain_estimator("regression", 0)).fit(rows, np.arange(40.0) ** 1.5)
+tracking.connect()
+run = tracking.start("baseline")
+flavors.log_pipeline(run, model, contract, rows, "0" * 64)
+print(json.dumps([run.run_id, model.predict(rows.head(5)).tolist()]))
+"""
+# The first five of those rows.
+WRITTEN = pd.DataFrame(
+    {
+        "price": ["0", "0,25", " 0,5 ", "0,75", "1,0"],
+        "sold": ["01.01.2021", "12.01.2021", "23.01.2021", "?", "14.02.2021"],
+        "seen": [
+            "2021-01-01",
+            "2021-01-01T07:00:00Z",
+            "2021-01-01 14:00",
+            "2021-01-01 23:00+02:00",
+            "2021-01-02T04:00",
+        ],
+        "title": ["old cup 0", "new cup 1", " new cup 2", "old cup 3", " "],
+        "member": [False, True, False, True, False],
+    }
+)
+
+
+def test_server_takes_dates_text_and_numbers_as_people_write_them(
+    new_store: Callable[[], Any],
+    project: Path,
+    serving: Callable[..., Any],
+    free_port: Callable[[], int],
+    tmp_path: Path,
+) -> None:
+    """Together and a row alone; and what cannot be read is named."""
+    store = new_store()
+    done = store.run(sys.executable, "-c", MESSY, PYTHONPATH=str(project / "steps")).well()
+    run_id, expected = json.loads(done.out.splitlines()[-1])
+    [model] = store.models(run_id)
+    with server(serving, free_port(), store, f"models:/{model.model_id}", tmp_path) as address:
+        for orient in ("dataframe_split", "dataframe_records"):
+            status, text = asked(f"{address}/invocations", as_json(WRITTEN, orient))
+            assert status == 200, text
+            assert json.loads(text)["predictions"] == pytest.approx(expected, rel=1e-6)
+        for place in range(5):
+            status, text = asked(f"{address}/invocations", as_json(WRITTEN.iloc[[place]], "dataframe_split"))
+            assert json.loads(text)["predictions"] == pytest.approx(expected[place : place + 1], rel=1e-6)
+        for column, value in (("price", "1.5"), ("sold", "30.02.2021"), ("seen", 1609459200)):
+            status, text = asked(
+                f"{address}/invocations", as_json(WRITTEN.head(1).assign(**{column: value}), "dataframe_split")
+            )
+            assert status == 400
+            assert column in text and str(value) in text
 
 
 # Two versions of our own code.

@@ -34,11 +34,14 @@ def numbered(names: Iterable[str]) -> list[str]:
 def design_names(preprocess: Pipeline) -> list[str]:
     """Name the design columns of a fitted preprocessor.
 
-    One-hot columns are ``<column>_<level>``. A name that another column has already, or the constant, gets a number.
+    One-hot columns are ``<column>_<level>``, the numbers of a time ``<column>_days``, ``<column>_week_sin`` and the
+    like, those of a text ``<column>_text_1`` and on. A name that another column has already, or the constant, gets a
+    number.
     """
     names = [CONST]
     for branch, steps, columns in preprocess.named_steps["columns"].transformers_:
-        names.extend(steps.named_steps["encode"].get_feature_names_out(columns) if branch == "onehot" else columns)
+        several = branch in ("onehot", "datetime", "text")
+        names.extend(steps.named_steps["encode"].get_feature_names_out(columns) if several else columns)
     return numbered(str(name) for name in names)[1:]
 
 
@@ -66,9 +69,10 @@ def coefficients(model: Pipeline, contract: Contract, design: Any) -> pd.DataFra
     columns = model.named_steps["columns"]
     names = design_names(model)
     scales, means = np.ones(len(names)), np.zeros(len(names))
-    if "numeric" in columns.named_transformers_:
-        scaler = columns.named_transformers_["numeric"].named_steps["scale"]
-        scales[: len(scaler.scale_)], means[: len(scaler.mean_)] = scaler.scale_, scaler.mean_
+    for branch, steps, _ in columns.transformers_:
+        if "scale" in steps.named_steps:
+            place, scaler = columns.output_indices_[branch], steps.named_steps["scale"]
+            scales[place], means[place] = scaler.scale_, scaler.mean_
     deviations = np.sqrt(StandardScaler(with_mean=False).fit(design).var_)
     weights = estimator.coef_
     rows = np.atleast_2d(weights.toarray() if hasattr(weights, "toarray") else weights)

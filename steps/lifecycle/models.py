@@ -28,7 +28,7 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.svm import SVC, LinearSVR
 from sklearn.tree import DecisionTreeClassifier
 
-from lifecycle.contract import CATEGORICAL, NUMERIC, Contract
+from lifecycle.contract import CATEGORICAL, DATETIME, NUMERIC, TEXT, Contract
 from lifecycle.errors import UserError, listed
 from lifecycle.settings import one_of
 from lifecycle.spaces import Choice, LogNormal, LogUniform, Range, Space, Steps, Uniform, Values
@@ -224,19 +224,26 @@ def plain_estimator(task: str, seed: int) -> BaseEstimator:
     return LogisticRegression(random_state=seed) if task == "classification" else LinearRegression()
 
 
+def _completed(scale: bool) -> list[tuple[str, BaseEstimator]]:
+    """Build the steps that fill gaps by the median, and standardise if asked."""
+    impute = SimpleImputer(strategy="median", keep_empty_features=True)
+    return [("impute", impute), ("scale", StandardScaler())] if scale else [("impute", impute)]
+
+
 def preprocessor(contract: Contract, scale: bool = True) -> Pipeline:
     """Build the part of a model from raw columns to design columns.
 
     Numeric columns: median for missing, then standardised. Ordinal ones: their place in the order, the median
     place for missing or unknown levels. Categorical ones: one-hot without the first level, missing as a level of its
-    own, unknown levels as no level.
+    own, unknown levels as no level. Datetime ones: elapsed days and the places in the year, week and day, then as
+    numeric ones. Text: at most 30 numbers a column, zero for missing.
 
     Parameters
     ----------
     contract : Contract
         Of the table.
     scale : bool
-        False leaves numeric columns in their own units.
+        False leaves numeric columns in their own units, and times in days.
 
     Returns
     -------
@@ -244,16 +251,14 @@ def preprocessor(contract: Contract, scale: bool = True) -> Pipeline:
         Unfitted.
     """
     numeric, categorical = contract.of_role(NUMERIC), contract.of_role(CATEGORICAL)
+    times, texts = contract.of_role(DATETIME), contract.of_role(TEXT)
     orders = contract.orders
     branches: list[tuple[str, Pipeline, list[str]]] = []
     if numeric:
-        steps: list[tuple[str, BaseEstimator]] = [
-            ("impute", SimpleImputer(strategy="median", keep_empty_features=True)),
-        ]
-        branches.append(("numeric", Pipeline([*steps, ("scale", StandardScaler())] if scale else steps), numeric))
+        branches.append(("numeric", Pipeline(_completed(scale)), numeric))
     if orders:
         encode = OrdinalEncoder(
-            categories=[list(levels) for levels in orders.values()],
+            categories=[[COLUMNS.level_of(level) for level in levels] for levels in orders.values()],
             handle_unknown="use_encoded_value",
             unknown_value=np.nan,
             encoded_missing_value=np.nan,
@@ -264,7 +269,19 @@ def preprocessor(contract: Contract, scale: bool = True) -> Pipeline:
         impute = SimpleImputer(strategy="constant", fill_value="missing", keep_empty_features=True)
         encode = OneHotEncoder(drop="first", handle_unknown="ignore")
         branches.append(("onehot", Pipeline([("impute", impute), ("encode", encode)]), categorical))
-    cast = COLUMNS.CastColumns(numeric=numeric, categorical=[*orders, *categorical])
+    columns_of = {column.name: column for column in contract.columns}
+    if times:
+        encode = COLUMNS.EncodeTimes({name: columns_of[name].origin for name in times})
+        branches.append(("datetime", Pipeline([("encode", encode), *_completed(scale)]), times))
+    if texts:
+        branches.append(("text", Pipeline([("encode", COLUMNS.EncodeText())]), texts))
+    cast = COLUMNS.CastColumns(
+        numeric=numeric,
+        categorical=[*orders, *categorical, *texts],
+        datetime=times,
+        formats={name: columns_of[name].format for name in (*numeric, *times) if columns_of[name].format},
+        missing_words=list(contract.missing_words),
+    )
     columns = ColumnTransformer(branches, verbose_feature_names_out=False)
     return Pipeline([("cast", cast), ("columns", columns)])
 

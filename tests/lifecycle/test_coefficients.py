@@ -12,7 +12,7 @@ from sklearn.svm import SVC
 
 from lifecycle.coefficients import as_metrics, coefficients, metric_name
 from lifecycle.contract import Column, Contract
-from lifecycle.models import pipeline
+from lifecycle.models import pipeline, preprocessor
 
 NAN = np.nan
 COLUMNS = (
@@ -76,6 +76,31 @@ def test_coefficients_are_of_the_imputed_column():
     frame, _ = read(contract("regression", columns=only), LinearRegression(), [0.0, 1.0, 2.0, 10.0, 9.5], rows)
     slope, constant = np.polyfit([0.0, 1.0, 2.0, 10.0, 1.5], [0.0, 1.0, 2.0, 10.0, 9.5], 1)
     assert frame["coef"].tolist() == pytest.approx([slope, constant])
+
+
+def test_dates_and_text_stand_behind_the_others_in_their_own_units():
+    """The prediction is their sum, days are days, and a text's numbers are told apart by their place."""
+    columns = (
+        Column("title", "text", "object"),
+        Column("sold", "datetime", "datetime64[us]", origin="2021-01-01"),
+        *COLUMNS,
+    )
+    rows = RAW.assign(
+        title=RNG.choice(["new cup", "old cup", "new pot", "old pot"], ROWS),
+        sold=pd.Timestamp("2021-03-01") + pd.to_timedelta(RNG.permutation(ROWS) * 7, unit="D"),
+    )
+    one = contract("regression", columns=columns)
+    elapsed = (rows["sold"] - pd.Timestamp("2021-01-01")).dt.days
+    frame, model = read(one, LinearRegression(), VALUE + 0.25 * elapsed, rows)
+    names = frame["column"].tolist()
+    assert names[:6] == [*DESIGN.columns, "sold_days"]
+    # Always the same weekday, never a time of day.
+    assert names[6:9] == ["sold_year_sin", "sold_year_cos", "title_text_1"]
+    coef = dict(zip(names, frame["coef"], strict=True))
+    assert coef["sold_days"] == pytest.approx(0.25, abs=0.01)
+    assert coef["km"] == pytest.approx(-2.0, abs=0.15)
+    design = pd.DataFrame(preprocessor(one, scale=False).fit_transform(rows), columns=names[:-1])
+    np.testing.assert_allclose(design @ frame["coef"][:-1].to_numpy() + coef["const"], model.predict(rows), rtol=1e-6)
 
 
 def test_the_sum_of_the_coefficients_is_the_log_odds_of_the_positive_class():

@@ -1,6 +1,7 @@
 """One suite over every estimator on offer, and the preprocessing that they share."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 from typing import Any
@@ -17,6 +18,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 
 from lifecycle.adapters.flavors import ALLOWED_TYPES
+from lifecycle.coefficients import design_names
 from lifecycle.contract import Column, Contract
 from lifecycle.models import (
     COLUMNS,
@@ -386,6 +388,118 @@ def test_a_column_that_is_empty_in_training_leaves_the_model_standing():
     empty = TRAIN.assign(age=NAN, size=None, colour=None)
     before = preprocessor(DESIGN).fit(empty)
     assert np.isfinite(dense(before.transform(empty))).all()
+    prepared, _, _ = messy()
+    nothing = prepared.assign(title=None, sold=pd.NaT, seen=pd.NaT)
+    before = preprocessor(MESSY).fit(nothing)
+    # The price, the size, two of the colours, a number for each of the three.
+    assert dense(before.transform(prepared)).shape == (60, 7)
+    assert np.isfinite(dense(before.transform(prepared))).all()
+
+
+MESSY = Contract(
+    "y",
+    "regression",
+    (),
+    None,
+    "random",
+    columns=(
+        Column("price", "numeric", "object", format="decimal comma"),
+        Column("size", "ordinal", "object", levels=("S", "M", "L")),
+        Column("title", "text", "object"),
+        Column("colour", "categorical", "object", levels=("blue", "red")),
+        Column("sold", "datetime", "object", format="%d/%m/%Y %H:%M", origin="2021-01-01"),
+        Column("seen", "datetime", "datetime64[us]", origin="2021-01-01"),
+    ),
+    missing_words=("?", "n/a"),
+)
+
+
+def messy(rows: int = 60) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
+    """Make the same rows as training reads them and as people write them, and a target that depends on each column."""
+    rng = np.random.default_rng(8)
+    price, size, colour = (
+        rng.normal(20, 5, rows).round(2),
+        rng.choice(["S", "M", "L"], rows),
+        rng.choice(["blue", "red"], rows),
+    )
+    title = np.array(
+        [f"{rng.choice(['Senior', 'Junior'])} {rng.choice(['driver', 'clerk', 'nurse'])} {i}" for i in range(rows)]
+    )
+    sold = np.datetime64("2021-01-01") + rng.integers(0, 500 * 24 * 60, rows).astype("timedelta64[m]")
+    seen = np.datetime64("2021-01-01") + rng.integers(0, 500, rows).astype("timedelta64[D]")
+    hour = pd.Series(sold).dt.hour.to_numpy()
+    driver = np.array(["driver" in one for one in title])
+    value = price / 5 + (size == "L") + (colour == "red") + 2 * driver + np.sin(hour / 24 * 2 * np.pi)
+    frame = {"price": price, "size": size, "title": title, "colour": colour, "sold": sold, "seen": seen}
+    prepared = pd.DataFrame(frame).astype({"size": object, "title": object, "colour": object})
+    raw = prepared.assign(
+        price=[f" {one:.2f}".replace(".", ",") for one in price],
+        title=[f"{one} " for one in title],
+        sold=prepared["sold"].dt.strftime("%d/%m/%Y %H:%M"),
+        seen=prepared["seen"].dt.strftime("%Y-%m-%dT00:00:00Z"),
+    ).astype(object)
+    for place, name in enumerate(prepared):
+        prepared.loc[place + 3 :: 10, name] = None
+        raw.loc[place + 3 :: 10, name] = ["?", "n/a", " ", ""][place % 4]
+    return prepared, raw, value * 10
+
+
+@unconverged
+@pytest.mark.parametrize(("task", "name"), [(task, name) for task in MODELS for name in (*MODELS[task], "plain")])
+def test_every_model_of_dates_and_text_is_saved_and_takes_rows_as_people_write_them(task: str, name: str):
+    prepared, raw, labels = messy()
+    contract = MESSY
+    if task == "classification":
+        contract = replace(MESSY, task=task, classes=("high", "low"), positive="high")
+        labels = np.where(labels > np.median(labels), "high", "low")
+    estimator = plain_estimator(task, SEED) if name == "plain" else make_estimator(task, {"model": name}, SEED)
+    model = pipeline(contract, estimator).fit(prepared, labels)
+    assert model.score(prepared, labels) > 0.6
+    saved = skops.io.dumps(model)
+    assert set(skops.io.get_untrusted_types(data=saved)) <= set(ALLOWED_TYPES)
+    loaded = skops.io.loads(saved, trusted=list(ALLOWED_TYPES))
+    expected = model.predict(prepared)
+    for rows in (prepared, raw, raw[raw.columns[::-1]]):
+        np.testing.assert_array_equal(loaded.predict(rows), expected)
+
+
+def test_a_saved_column_of_text_stays_small():
+    """Thirty directions over 8,192 buckets in single precision: 983,040 bytes, whatever the texts."""
+    rng = np.random.default_rng(4)
+    for rows in (200, 2000):
+        words = rng.choice(list("abcdefghijklmnop"), (rows, 3, 8))
+        frame = pd.DataFrame({"title": [" ".join("".join(word) for word in row) for row in words]}, dtype=object)
+        before = preprocessor(replace(MESSY, columns=(MESSY.columns[2],))).fit(frame)
+        assert before.transform(frame).shape == (rows, 30)
+        assert 983_040 < len(skops.io.dumps(before)) < 1_100_000
+
+
+def test_dates_are_standardised_as_numbers_are_and_text_is_not():
+    prepared, _, _ = messy()
+    scaled, plain = preprocessor(MESSY).fit(prepared), preprocessor(MESSY, scale=False).fit(prepared)
+    names = design_names(plain)
+    assert names == design_names(scaled)
+    assert [name for name in names if "_text_" not in name] == [
+        "price", "size", "colour_missing", "colour_red",
+        "sold_days", "sold_year_sin", "sold_year_cos", "sold_week_sin", "sold_week_cos",
+        "sold_day_sin", "sold_day_cos", "sold_day_sin2", "sold_day_cos2",
+        "seen_days", "seen_year_sin", "seen_year_cos", "seen_week_sin", "seen_week_cos",
+    ]  # fmt: skip
+    one = pd.DataFrame(dense(plain.transform(prepared)), columns=names)
+    other = pd.DataFrame(dense(scaled.transform(prepared)), columns=names)
+    assert one["sold_days"].min() == (prepared["sold"].min() - pd.Timestamp("2021-01-01")) / pd.Timedelta(days=1)
+    for name in names:
+        if name == "price" or name.startswith(("sold", "seen")):
+            np.testing.assert_allclose(other[name], (one[name] - one[name].mean()) / one[name].std(ddof=0), atol=1e-9)
+        else:
+            np.testing.assert_array_equal(other[name], one[name])
+
+
+def test_a_declared_order_of_booleans_is_that_of_the_cells():
+    contract = replace(MESSY, columns=(Column("flag", "ordinal", "object", levels=("true", "false")),))
+    before = preprocessor(contract).fit(pd.DataFrame({"flag": [True, False]}))
+    rows = pd.DataFrame({"flag": ["TRUE", "false", True, "False"]}, dtype=object)
+    np.testing.assert_array_equal(before.transform(rows), [[0], [1], [0], [1]])
 
 
 def test_a_model_bears_the_digest_of_its_first_step():

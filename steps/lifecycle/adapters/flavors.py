@@ -24,7 +24,10 @@ ALLOWED_TYPES = (
     "numpy.dtype",
     "scipy.sparse._csr.csr_matrix",
     "sklearn.tree._tree.Tree",
+    # Their code travels with the model and is read on loading, as the author's anyway; they open and call nothing.
     f"{COLUMNS.__name__}.CastColumns",
+    f"{COLUMNS.__name__}.EncodeText",
+    f"{COLUMNS.__name__}.EncodeTimes",
 )
 # What a saved model imports.
 PACKAGES = ["mlflow", "scikit-learn", "skops", "numpy", "pandas", "scipy"]
