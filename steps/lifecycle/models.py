@@ -23,6 +23,7 @@ from sklearn.ensemble import (
 )
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, LogisticRegression, Ridge
+from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.svm import SVC, LinearSVR
@@ -269,9 +270,64 @@ def preprocessor(contract: Contract, scale: bool = True) -> Pipeline:
     return Pipeline([("cast", cast), ("columns", columns)])
 
 
-def pipeline(contract: Contract, estimator: BaseEstimator) -> Pipeline:
-    """Build the whole model, unfitted: raw columns in, the target's own labels or units out."""
+def pipeline(contract: Contract, estimator: BaseEstimator, threshold: float | None = None) -> Pipeline:
+    """Build the whole model, unfitted: raw columns in, the target's own labels or units out.
+
+    Parameters
+    ----------
+    contract : Contract
+        Of the table.
+    estimator : estimator
+        Unfitted.
+    threshold : float, optional
+        For two classes: the positive class is predicted where its response, as `response_of` gives it, is at least
+        this. None leaves the estimator its own.
+
+    Returns
+    -------
+    Pipeline
+        Its step ``model`` is the estimator, or with a threshold scikit-learn's FixedThresholdClassifier around it;
+        `estimator_of` sees through that.
+    """
+    if threshold is not None:
+        estimator = FixedThresholdClassifier(
+            estimator, threshold=threshold, pos_label=contract.positive, response_method="auto"
+        )
     return Pipeline([*preprocessor(contract).steps, ("model", estimator)])
+
+
+def estimator_of(model: Pipeline) -> Any:
+    """Return the fitted estimator of a fitted pipeline, without the threshold that may stand around it."""
+    last = model.named_steps["model"]
+    # By type: forests too have an attribute estimator_, which is something else.
+    return last.estimator_ if isinstance(last, FixedThresholdClassifier) else last
+
+
+def response_of(contract: Contract, estimator: Any, rows: Any) -> tuple[npt.NDArray[np.float64], float]:
+    """Return what a threshold is set on: the response of the positive class.
+
+    Parameters
+    ----------
+    contract : Contract
+        Of a table of two classes.
+    estimator : fitted classifier or pipeline
+        Of the table's labels.
+    rows : array or DataFrame, shape (n, columns)
+        What the estimator takes.
+
+    Returns
+    -------
+    scores : array of float64, shape (n,)
+        Larger for more positive: the probability of the positive class, else the decision function turned toward it.
+    default : float
+        The threshold that the estimator itself takes: 0.5 or 0.
+    """
+    if hasattr(estimator, "predict_proba"):
+        place = contract.classes.index(contract.positive)
+        return np.asarray(estimator.predict_proba(rows), dtype=np.float64)[:, place], 0.5
+    scores = toward(contract, np.asarray(estimator.decision_function(rows), dtype=np.float64))
+    assert scores is not None
+    return scores, 0.0
 
 
 def scores_of(estimator: Any, rows: Any, classes: int) -> npt.NDArray[np.float64] | None:
