@@ -82,16 +82,25 @@ def _logistic(seed: int, **values: Any) -> BaseEstimator:
     return LogisticRegression(random_state=seed, **values)
 
 
+# Balanced weights count each class as if it were as frequent as the others.
+CLASS_WEIGHT = Choice((None, "balanced"))
+
+
 def _logistic_space(contract: Contract) -> dict[str, Range]:
     # liblinear knows two classes only.
     solvers = ("liblinear", "lbfgs") if len(contract.classes) == 2 else ("lbfgs",)
-    return {"C": LogNormal(0, 1), "solver": Choice(solvers), "class_weight": Choice((None, "balanced"))}
+    return {"C": LogNormal(0, 1), "solver": Choice(solvers), "class_weight": CLASS_WEIGHT}
 
 
 def _tree_space(contract: Contract) -> dict[str, Range]:
     most = min(6, len(contract.features))
     features: Range = Steps(1, most) if most > 1 else Choice((1,))
-    return {"criterion": Choice(("gini", "entropy")), "max_depth": Steps(2, 12), "max_features": features}
+    return {
+        "criterion": Choice(("gini", "entropy")),
+        "max_depth": Steps(2, 12),
+        "max_features": features,
+        "class_weight": CLASS_WEIGHT,
+    }
 
 
 def _forest_space(contract: Contract) -> dict[str, Range]:
@@ -121,13 +130,17 @@ MODELS: dict[str, dict[str, Model]] = {
         "svm": Model(
             "support vector machine",
             lambda seed, **values: SVC(random_state=seed, **values),
-            lambda contract: {"C": LogNormal(0, 1), "kernel": Choice(("linear", "rbf"))},
+            lambda contract: {
+                "C": LogNormal(0, 1),
+                "kernel": Choice(("linear", "rbf")),
+                "class_weight": CLASS_WEIGHT,
+            },
             3,
         ),
         "rf": Model(
             "random forest",
             lambda seed, **values: RandomForestClassifier(random_state=seed, **values),
-            _forest_space,
+            lambda contract: _forest_space(contract) | {"class_weight": CLASS_WEIGHT},
             4,
         ),
     },

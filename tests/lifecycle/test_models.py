@@ -255,6 +255,31 @@ def test_the_search_over_logistic_regression_is_the_courses():
     assert set(values[0]) == {"model", "C", "solver", "class_weight"}
 
 
+@pytest.mark.parametrize("target", ["texts", "three"])
+@pytest.mark.parametrize("name", MODELS["classification"])
+def test_every_classifier_is_tried_with_balanced_weights_and_without(name: str, target: str):
+    weights = [values["class_weight"] for values in drawn(TABLES[target], name, 40)]
+    assert 10 <= weights.count("balanced") <= 30
+    assert set(weights) == {None, "balanced"}
+
+
+@pytest.mark.parametrize("name", MODELS["classification"])
+def test_balanced_weights_find_more_of_a_rare_class(name: str):
+    """One row in ten is positive, and its class overlaps with the other."""
+    rng = np.random.default_rng(8)
+    labels = rng.permutation(np.repeat(["no", "yes"], [270, 30])).astype(object)
+    rows = pd.DataFrame({"x": rng.normal(1.2 * (labels == "yes"), 1.0), "z": rng.normal(size=300)})
+    columns = (Column("x", "numeric", "float64"), Column("z", "numeric", "float64"))
+    contract = Contract("y", "classification", ("no", "yes"), "yes", "random", columns=columns)
+    small = {"dtc": {"max_depth": 3}, "rf": {"max_depth": 3, "n_estimators": 50}}.get(name, {})
+    found = []
+    for weight in (None, "balanced"):
+        estimator = make_estimator("classification", {"model": name, "class_weight": weight} | small, SEED)
+        predicted = pipeline(contract, estimator).fit(rows, labels).predict(rows)
+        found.append(np.mean(predicted[labels == "yes"] == "yes"))
+    assert found[1] > found[0] + 0.2
+
+
 @pytest.mark.parametrize("features", [1, 2, 3, 6, 9])
 def test_a_tree_is_not_asked_for_more_columns_than_there_are(features: int):
     columns = tuple(Column(f"x{i}", "numeric", "float64") for i in range(features))
