@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
-from scipy import sparse
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LinearRegression
 from threadpoolctl import threadpool_limits
@@ -194,29 +193,6 @@ def one_thread() -> Iterator[None]:
     """As trials run: on a busy machine BLAS' threads wait for one another, and lsqr takes 20 times as long."""
     with threadpool_limits(1):
         yield
-
-
-@pytest.fixture
-def kept_sparse(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no matrix of a table be written out; coefficients, which are one row, may be."""
-
-    def guarded(kind: type, way: str) -> None:
-        own = getattr(kind, way)
-
-        def narrow_alone(matrix: Any, *arguments: Any, **options: Any) -> Any:
-            assert min(matrix.shape) <= 1, f"a sparse matrix of shape {matrix.shape} was written out"
-            return own(matrix, *arguments, **options)
-
-        monkeypatch.setattr(kind, way, narrow_alone)
-
-    for kind in (sparse.csr_matrix, sparse.csc_matrix, sparse.csr_array, sparse.csc_array):
-        guarded(kind, "toarray")
-        guarded(kind, "todense")
-
-
-def test_the_guard_sees_a_matrix_that_is_written_out(kept_sparse: None):
-    with pytest.raises(AssertionError, match=r"shape \(2, 2\) was written out"):
-        sparse.csr_matrix(np.eye(2)).toarray()
 
 
 def test_the_taxi_table_is_the_courses(taxi: tuple):
