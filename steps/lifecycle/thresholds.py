@@ -140,6 +140,24 @@ def best_f1_threshold(labels: Any, scores: Any, positive: Any, default: float = 
     return float(tied[np.argmin(np.abs(tied - default))])
 
 
+def pooled_threshold(folds: Sequence[FoldScores], contract: Contract, default: float) -> float:
+    """Choose the threshold of a final model: by the out-of-fold scores of all folds together.
+
+    Parameters
+    ----------
+    folds : sequence of FoldScores
+        Of one model.
+    contract : Contract
+        Of a table of two classes.
+    default : float
+        The model's own threshold, which stands where there are no folds.
+    """
+    if not folds:
+        return default
+    labels, scores = (np.concatenate(parts) for parts in zip(*((f.labels, f.scores) for f in folds), strict=True))
+    return best_f1_threshold(labels, scores, contract.positive, default)
+
+
 def cross_fitted_thresholds(folds: Sequence[FoldScores], contract: Contract, default: float) -> list[float]:
     """Choose for each fold the threshold by the other folds' out-of-fold scores.
 
@@ -158,17 +176,11 @@ def cross_fitted_thresholds(folds: Sequence[FoldScores], contract: Contract, def
         One for each fold. Under a time split a fold's threshold is chosen on the folds before it alone, as it would
         have been on the day; a fold that has no others takes the default.
     """
-    chosen = []
-    for index in range(len(folds)):
-        after = [] if contract.split == "time" else list(folds[index + 1 :])
-        others = [*folds[:index], *after]
-        if not others:
-            chosen.append(default)
-            continue
-        labels = np.concatenate([fold.labels for fold in others])
-        scores = np.concatenate([fold.scores for fold in others])
-        chosen.append(best_f1_threshold(labels, scores, contract.positive, default))
-    return chosen
+    in_order = contract.split == "time"
+    return [
+        pooled_threshold([*folds[:index], *([] if in_order else folds[index + 1 :])], contract, default)
+        for index in range(len(folds))
+    ]
 
 
 def labels_at(scores: Floats, threshold: float, contract: Contract) -> npt.NDArray[Any]:

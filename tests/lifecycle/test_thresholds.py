@@ -34,6 +34,7 @@ from lifecycle.thresholds import (
     cuts,
     f1_of_cuts,
     labels_at,
+    pooled_threshold,
 )
 
 TWO = Contract("y", "classification", ("no", "yes"), "yes", "random")
@@ -155,6 +156,14 @@ def test_a_time_splits_threshold_is_chosen_on_the_past():
     assert found[0] == 0.5
     assert found[1] == best_f1_threshold(FOLDS[0].labels, FOLDS[0].scores, "yes")
     assert found[2] == cross_fitted_thresholds(FOLDS, TWO, 0.5)[2]
+
+
+def test_the_final_models_threshold_is_chosen_by_all_folds_together():
+    """At 0.15 eight rows, all four hits among them: 2 * 4 / (8 + 4); at 0.65 three rows, two hits: 2 * 2 / (3 + 4)."""
+    assert pooled_threshold(FOLDS, TWO, 0.5) == pytest.approx(0.15)
+    turned = [FoldScores(fold.labels[::-1], fold.scores[::-1]) for fold in FOLDS[::-1]]
+    assert pooled_threshold(turned, TWO, 0.5) == pooled_threshold(FOLDS, TWO, 0.5)
+    assert pooled_threshold([], TWO, 0.25) == 0.25
 
 
 def test_a_fold_alone_takes_the_models_own_threshold():
