@@ -53,23 +53,36 @@ def usual_way(data: str) -> None:
         "logreg": LogisticRegression,
         "dtc": DecisionTreeClassifier,
     }
+    weights = [None, "balanced"]
     space = hp.choice(
         "kind",
         [
-            {"kind": "svm", "C": hp.lognormal("svm_C", 0, 1), "kernel": hp.choice("kernel", ["linear", "rbf"])},
+            {
+                "kind": "svm",
+                "C": hp.lognormal("svm_C", 0, 1),
+                "kernel": hp.choice("kernel", ["linear", "rbf"]),
+                "class_weight": hp.choice("svm_weight", weights),
+            },
             {
                 "kind": "rf",
                 "n_estimators": scope.int(hp.quniform("n_estimators", 100, 500, 50)),
                 "max_depth": scope.int(hp.quniform("rf_max_depth", 2, 12, 1)),
                 "min_samples_leaf": scope.int(hp.quniform("min_samples_leaf", 1, 5, 1)),
                 "min_samples_split": scope.int(hp.quniform("min_samples_split", 2, 6, 1)),
+                "class_weight": hp.choice("rf_weight", weights),
             },
-            {"kind": "logreg", "C": hp.lognormal("lr_C", 0, 1), "solver": hp.choice("s", ["liblinear", "lbfgs"])},
+            {
+                "kind": "logreg",
+                "C": hp.lognormal("lr_C", 0, 1),
+                "solver": hp.choice("s", ["liblinear", "lbfgs"]),
+                "class_weight": hp.choice("lr_weight", weights),
+            },
             {
                 "kind": "dtc",
                 "criterion": hp.choice("criterion", ["gini", "entropy"]),
                 "max_depth": scope.int(hp.quniform("dtc_max_depth", 2, 12, 1)),
                 "max_features": scope.int(hp.quniform("max_features", 1, 6, 1)),
+                "class_weight": hp.choice("dtc_weight", weights),
             },
         ],
     )

@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from lifecycle.contract import Contract
+from lifecycle.models import estimator_of
 
 MOST_TRACKED = 200
 CONST = "const"
@@ -51,7 +52,7 @@ def coefficients(model: Pipeline, contract: Contract, design: Any) -> pd.DataFra
     Parameters
     ----------
     model : Pipeline
-        As `lifecycle.models.pipeline` builds it, with a linear estimator.
+        As `lifecycle.models.pipeline` builds it, with a linear estimator, with or without a threshold.
     contract : Contract
         Of the table.
     design : array or sparse matrix, shape (n, columns)
@@ -65,7 +66,7 @@ def coefficients(model: Pipeline, contract: Contract, design: Any) -> pd.DataFra
         the column over the training rows); the constant is the column ``const``, without ``std_coef``. A support
         vector machine of several classes separates pairs: its ``class`` is such as ``a against b``.
     """
-    estimator = model.named_steps["model"]
+    estimator = estimator_of(model)
     columns = model.named_steps["columns"]
     names = design_names(model)
     scales, means = np.ones(len(names)), np.zeros(len(names))

@@ -11,10 +11,52 @@ from statsmodels.stats.outliers_influence import OLSInfluence
 from statsmodels.stats.stattools import durbin_watson, jarque_bera
 
 from lifecycle.coefficients import CONST, design_names, metric_name, numbered
-from lifecycle.contract import Contract
-from lifecycle.models import preprocessor
+from lifecycle.contract import CATEGORICAL, Contract
+from lifecycle.errors import UserError
+from lifecycle.models import design_columns, preprocessor
 
 LEVEL = 0.95
+# statsmodels writes the design out, more than once; docs/large.md has the seconds and the memory.
+MOST_COLUMNS = 1_000
+
+
+def left_out_for_width(contract: Contract) -> str:
+    """Tell why ordinary least squares is left out for a table.
+
+    Returns
+    -------
+    str
+        Such as ``13,220 design columns, of which it takes at most 1,000``; empty where it is not.
+    """
+    columns = design_columns(contract)
+    return f"{columns:,} design columns, of which it takes at most {MOST_COLUMNS:,}" if columns > MOST_COLUMNS else ""
+
+
+def check_width(contract: Contract) -> None:
+    """Refuse a table that is too wide for ordinary least squares.
+
+    Parameters
+    ----------
+    contract : Contract
+        Of the table.
+
+    Raises
+    ------
+    UserError
+        Naming the column with the most levels.
+    """
+    reason = left_out_for_width(contract)
+    if reason:
+        widest = max(contract.columns, key=lambda column: len(column.levels) if column.role == CATEGORICAL else 0)
+        mend = (
+            f"drop={widest.name!r} leaves out its {len(widest.levels):,} levels"
+            if widest.role == CATEGORICAL
+            else "leave columns out"
+        )
+        raise UserError(
+            f"drop: regress_statsmodels writes the design out, and the table has {reason}; {mend}, or "
+            "use regress_sklearn, which takes them all."
+        )
 
 
 def design_matrix(before: Pipeline, rows: pd.DataFrame) -> pd.DataFrame:

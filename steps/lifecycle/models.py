@@ -23,6 +23,7 @@ from sklearn.ensemble import (
 )
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, LogisticRegression, Ridge
+from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.svm import SVC, LinearSVR
@@ -55,6 +56,11 @@ def _columns_under_their_digest() -> tuple[ModuleType, str]:
 COLUMNS, COLUMNS_SOURCE = _columns_under_their_digest()
 
 
+# What a table may have for the models that have a limit; docs/large.md has the seconds behind them.
+MOST_ROWS_OF_KERNELS = 20_000
+MOST_ONE_HOT = 1_000
+
+
 @dataclass(frozen=True)
 class Model:
     """An estimator on offer.
@@ -69,28 +75,43 @@ class Model:
         ``space(contract)`` gives the ranges that fit a table.
     rank : int
         Simplicity: of equal scores the smaller rank wins.
+    most_rows : int or None
+        Training rows over which a trial takes minutes; None for no limit.
+    most_one_hot : int or None
+        One-hot columns over which a trial takes minutes or finds nothing; None for no limit.
     """
 
     label: str
     make: Callable[..., BaseEstimator]
     space: Callable[[Contract], dict[str, Range]]
     rank: int
+    most_rows: int | None = None
+    most_one_hot: int | None = None
 
 
 def _logistic(seed: int, **values: Any) -> BaseEstimator:
     return LogisticRegression(random_state=seed, **values)
 
 
+# Balanced weights count each class as if it were as frequent as the others.
+CLASS_WEIGHT = Choice((None, "balanced"))
+
+
 def _logistic_space(contract: Contract) -> dict[str, Range]:
     # liblinear knows two classes only.
     solvers = ("liblinear", "lbfgs") if len(contract.classes) == 2 else ("lbfgs",)
-    return {"C": LogNormal(0, 1), "solver": Choice(solvers), "class_weight": Choice((None, "balanced"))}
+    return {"C": LogNormal(0, 1), "solver": Choice(solvers), "class_weight": CLASS_WEIGHT}
 
 
 def _tree_space(contract: Contract) -> dict[str, Range]:
     most = min(6, len(contract.features))
     features: Range = Steps(1, most) if most > 1 else Choice((1,))
-    return {"criterion": Choice(("gini", "entropy")), "max_depth": Steps(2, 12), "max_features": features}
+    return {
+        "criterion": Choice(("gini", "entropy")),
+        "max_depth": Steps(2, 12),
+        "max_features": features,
+        "class_weight": CLASS_WEIGHT,
+    }
 
 
 def _forest_space(contract: Contract) -> dict[str, Range]:
@@ -116,18 +137,25 @@ MODELS: dict[str, dict[str, Model]] = {
             lambda seed, **values: DecisionTreeClassifier(random_state=seed, **values),
             _tree_space,
             2,
+            most_one_hot=MOST_ONE_HOT,
         ),
         "svm": Model(
             "support vector machine",
             lambda seed, **values: SVC(random_state=seed, **values),
-            lambda contract: {"C": LogNormal(0, 1), "kernel": Choice(("linear", "rbf"))},
+            lambda contract: {
+                "C": LogNormal(0, 1),
+                "kernel": Choice(("linear", "rbf")),
+                "class_weight": CLASS_WEIGHT,
+            },
             3,
+            most_rows=MOST_ROWS_OF_KERNELS,
         ),
         "rf": Model(
             "random forest",
             lambda seed, **values: RandomForestClassifier(random_state=seed, **values),
-            _forest_space,
+            lambda contract: _forest_space(contract) | {"class_weight": CLASS_WEIGHT},
             4,
+            most_one_hot=MOST_ONE_HOT,
         ),
     },
     "regression": {
@@ -154,18 +182,21 @@ MODELS: dict[str, dict[str, Model]] = {
             _linear_svr,
             lambda contract: {"C": LogNormal(0, 1), "epsilon": LogUniform(1e-3, 0.3)},
             2,
+            most_one_hot=MOST_ONE_HOT,
         ),
         "rf": Model(
             "random forest",
             lambda seed, **values: RandomForestRegressor(random_state=seed, **values),
             _forest_space,
             4,
+            most_one_hot=MOST_ONE_HOT,
         ),
         "extra_trees": Model(
             "extremely randomised trees",
             lambda seed, **values: ExtraTreesRegressor(random_state=seed, **values),
             _forest_space,
             4,
+            most_one_hot=MOST_ONE_HOT,
         ),
         "gradient_boosting": Model(
             "gradient boosting",
@@ -185,27 +216,77 @@ PLAIN = {"classification": "logistic regression", "regression": "linear regressi
 PLAIN_RANK = 0
 
 
-def choose_models(asked: tuple[str, ...], contract: Contract) -> tuple[str, ...]:
+def one_hot_columns(contract: Contract) -> int:
+    """Count the one-hot columns of a table: of each categorical column its levels but one, and one for missing."""
+    return sum(
+        max(len(column.levels) + column.missing - 1, 0) for column in contract.columns if column.role == CATEGORICAL
+    )
+
+
+def design_columns(contract: Contract) -> int:
+    """Count the columns that estimators are given: the one-hot ones, and one for each other column."""
+    return one_hot_columns(contract) + len(contract.features) - len(contract.of_role(CATEGORICAL))
+
+
+def left_out_models(contract: Contract, rows: int) -> dict[str, str]:
+    """Tell which models of a task a table is too large for.
+
+    Parameters
+    ----------
+    contract : Contract
+        Of the table.
+    rows : int
+        Training rows.
+
+    Returns
+    -------
+    dict of str to str
+        The reason by the model's name, such as ``59,126 training rows, of which it takes at most 20,000``. At least
+        one model of each task has no limit.
+    """
+    reasons: dict[str, str] = {}
+    one_hot = one_hot_columns(contract)
+    for name, model in MODELS[contract.task].items():
+        limits = ((rows, model.most_rows, "training rows"), (one_hot, model.most_one_hot, "one-hot columns"))
+        over = [
+            f"{found:,} {what}, of which it takes at most {most:,}"
+            for found, most, what in limits
+            if most is not None and found > most
+        ]
+        if over:
+            reasons[name] = " and ".join(over)
+    return reasons
+
+
+def choose_models(asked: tuple[str, ...], contract: Contract, rows: int = 0) -> tuple[str, ...]:
     """Return the models to search over.
 
     Parameters
     ----------
     asked : tuple of str
-        As typed; empty for all of the task.
+        As typed; empty for all of the task that the table is not too large for.
     contract : Contract
         Of the table.
+    rows : int
+        Training rows; 0 where they are not known, and nothing is left out for their number.
 
     Raises
     ------
     UserError
-        For a model that is not known, or not for this task.
+        For a model that is not known, not for this task, or that the table is too large for.
     """
     offered = MODELS[contract.task]
+    left_out = left_out_models(contract, rows)
+    fit = [name for name in offered if name not in left_out]
     for name in asked:
         one_of("models", name, MODEL_NAMES)
         if name not in offered:
             raise UserError(f"models: {name!r} is not for {contract.task}; use one of {listed(offered)}.")
-    return tuple(dict.fromkeys(asked)) or tuple(offered)
+        if name in left_out:
+            most = offered[name].most_rows
+            sample = f"set max_rows={most}, or " if most is not None and rows > most else ""
+            raise UserError(f"models: the table has {left_out[name]} ({name}); {sample}use one of {listed(fit)}.")
+    return tuple(dict.fromkeys(asked)) or tuple(fit)
 
 
 def space_for(models: tuple[str, ...], contract: Contract) -> Space:
@@ -286,9 +367,64 @@ def preprocessor(contract: Contract, scale: bool = True) -> Pipeline:
     return Pipeline([("cast", cast), ("columns", columns)])
 
 
-def pipeline(contract: Contract, estimator: BaseEstimator) -> Pipeline:
-    """Build the whole model, unfitted: raw columns in, the target's own labels or units out."""
+def pipeline(contract: Contract, estimator: BaseEstimator, threshold: float | None = None) -> Pipeline:
+    """Build the whole model, unfitted: raw columns in, the target's own labels or units out.
+
+    Parameters
+    ----------
+    contract : Contract
+        Of the table.
+    estimator : estimator
+        Unfitted.
+    threshold : float, optional
+        For two classes: the positive class is predicted where its response, as `response_of` gives it, is at least
+        this. None leaves the estimator its own.
+
+    Returns
+    -------
+    Pipeline
+        Its step ``model`` is the estimator, or with a threshold scikit-learn's FixedThresholdClassifier around it;
+        `estimator_of` sees through that.
+    """
+    if threshold is not None:
+        estimator = FixedThresholdClassifier(
+            estimator, threshold=threshold, pos_label=contract.positive, response_method="auto"
+        )
     return Pipeline([*preprocessor(contract).steps, ("model", estimator)])
+
+
+def estimator_of(model: Pipeline) -> Any:
+    """Return the fitted estimator of a fitted pipeline, without the threshold that may stand around it."""
+    last = model.named_steps["model"]
+    # By type: forests too have an attribute estimator_, which is something else.
+    return last.estimator_ if isinstance(last, FixedThresholdClassifier) else last
+
+
+def response_of(contract: Contract, estimator: Any, rows: Any) -> tuple[npt.NDArray[np.float64], float]:
+    """Return what a threshold is set on: the response of the positive class.
+
+    Parameters
+    ----------
+    contract : Contract
+        Of a table of two classes.
+    estimator : fitted classifier or pipeline
+        Of the table's labels.
+    rows : array or DataFrame, shape (n, columns)
+        What the estimator takes.
+
+    Returns
+    -------
+    scores : array of float64, shape (n,)
+        Larger for more positive: the probability of the positive class, else the decision function turned toward it.
+    default : float
+        The threshold that the estimator itself takes: 0.5 or 0.
+    """
+    if hasattr(estimator, "predict_proba"):
+        place = contract.classes.index(contract.positive)
+        return np.asarray(estimator.predict_proba(rows), dtype=np.float64)[:, place], 0.5
+    scores = toward(contract, np.asarray(estimator.decision_function(rows), dtype=np.float64))
+    assert scores is not None
+    return scores, 0.0
 
 
 def scores_of(estimator: Any, rows: Any, classes: int) -> npt.NDArray[np.float64] | None:

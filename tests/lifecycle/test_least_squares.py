@@ -1,5 +1,6 @@
 """Ordinary least squares and its inference, each figure by its definition."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,15 @@ from sklearn.linear_model import LinearRegression
 
 from lifecycle.coefficients import as_metrics, coefficients
 from lifecycle.contract import Column, Contract
-from lifecycle.least_squares import design_matrix, diagnostics, fitted_preprocessor, intervals, least_squares
+from lifecycle.least_squares import (
+    check_width,
+    design_matrix,
+    diagnostics,
+    fitted_preprocessor,
+    intervals,
+    least_squares,
+    left_out_for_width,
+)
 from lifecycle.models import pipeline
 
 ROWS = 50
@@ -153,3 +162,28 @@ def test_columns_whose_names_fall_together_have_their_inflation_each():
     design = design_matrix(fitted_preprocessor(one, rows), rows)
     found = diagnostics(least_squares(VALUE, design).fit(), design)
     assert {name for name in found if name.startswith("vif/")} == {"vif/a_", "vif/a__2", "vif/b"}
+
+
+def places(levels: int) -> Contract:
+    """Make the contract of a table of two numbers and a text with many levels, so levels + 1 design columns."""
+    return contract(*COLUMNS[:2], Column("place", "categorical", "object", levels=tuple(map(str, range(levels)))))
+
+
+def test_a_table_is_too_wide_over_1_000_design_columns(refused: Callable):
+    assert left_out_for_width(places(999)) == ""
+    check_width(places(999))
+    assert left_out_for_width(places(1_000)) == "1,001 design columns, of which it takes at most 1,000"
+    with refused(
+        "drop: regress_statsmodels writes the design out, and the table has 13,221 design columns, of which it takes "
+        "at most 1,000; drop='place' leaves out its 13,220 levels, or use regress_sklearn, which takes them all."
+    ):
+        check_width(places(13_220))
+
+
+def test_numbers_alone_can_be_too_many(refused: Callable):
+    numbers = contract(*(Column(f"x{i}", "numeric", "float64") for i in range(1_200)))
+    with refused(
+        "drop: regress_statsmodels writes the design out, and the table has 1,200 design columns, of which it takes "
+        "at most 1,000; leave columns out, or use regress_sklearn, which takes them all."
+    ):
+        check_width(numbers)

@@ -13,6 +13,7 @@ import skops.io
 from frames import prepare
 from hyperopt import Trials, rand
 from hyperopt.base import Domain
+from scipy import sparse
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
@@ -20,13 +21,17 @@ from sklearn.svm import SVC
 from lifecycle.adapters.flavors import ALLOWED_TYPES
 from lifecycle.coefficients import design_names
 from lifecycle.contract import Column, Contract
+from lifecycle.metrics import resolve_metric
 from lifecycle.models import (
     COLUMNS,
     COLUMNS_SOURCE,
     MODEL_NAMES,
     MODELS,
     choose_models,
+    design_columns,
+    left_out_models,
     make_estimator,
+    one_hot_columns,
     pipeline,
     plain_estimator,
     preprocessor,
@@ -37,6 +42,7 @@ from lifecycle.models import (
 from lifecycle.settings import TableSettings, parse_ordinal
 from lifecycle.spaces import Values, compile_space, values_of
 from lifecycle.table import PreparedTable, read_prepared
+from lifecycle.trials import FINISHED, Objective, score_model
 
 NAN = np.nan
 SEED = 11
@@ -258,6 +264,31 @@ def test_the_search_over_logistic_regression_is_the_courses():
     assert set(values[0]) == {"model", "C", "solver", "class_weight"}
 
 
+@pytest.mark.parametrize("target", ["texts", "three"])
+@pytest.mark.parametrize("name", MODELS["classification"])
+def test_every_classifier_is_tried_with_balanced_weights_and_without(name: str, target: str):
+    weights = [values["class_weight"] for values in drawn(TABLES[target], name, 40)]
+    assert 10 <= weights.count("balanced") <= 30
+    assert set(weights) == {None, "balanced"}
+
+
+@pytest.mark.parametrize("name", MODELS["classification"])
+def test_balanced_weights_find_more_of_a_rare_class(name: str):
+    """One row in ten is positive, and its class overlaps with the other."""
+    rng = np.random.default_rng(8)
+    labels = rng.permutation(np.repeat(["no", "yes"], [270, 30])).astype(object)
+    rows = pd.DataFrame({"x": rng.normal(1.2 * (labels == "yes"), 1.0), "z": rng.normal(size=300)})
+    columns = (Column("x", "numeric", "float64"), Column("z", "numeric", "float64"))
+    contract = Contract("y", "classification", ("no", "yes"), "yes", "random", columns=columns)
+    small = {"dtc": {"max_depth": 3}, "rf": {"max_depth": 3, "n_estimators": 50}}.get(name, {})
+    found = []
+    for weight in (None, "balanced"):
+        estimator = make_estimator("classification", {"model": name, "class_weight": weight} | small, SEED)
+        predicted = pipeline(contract, estimator).fit(rows, labels).predict(rows)
+        found.append(np.mean(predicted[labels == "yes"] == "yes"))
+    assert found[1] > found[0] + 0.2
+
+
 @pytest.mark.parametrize("features", [1, 2, 3, 6, 9])
 def test_a_tree_is_not_asked_for_more_columns_than_there_are(features: int):
     columns = tuple(Column(f"x{i}", "numeric", "float64") for i in range(features))
@@ -282,6 +313,104 @@ def test_a_model_that_cannot_be_chosen_is_refused(refused: Callable):
         choose_models(("rf", "ridge"), contract)
     with refused(f"models: 'svn' is not known; use one of {', '.join(MODEL_NAMES)}. Did you mean svm?"):
         choose_models(("svn",), contract)
+
+
+# ----------------------------------------------------------------- what a table is too large for
+
+
+def wide(task: str, levels: int, missing: bool = False) -> Contract:
+    """Make the contract of a table of every role; its text has many levels."""
+    columns = (
+        Column("x", "numeric", "float64"),
+        Column("place", "categorical", "object", levels=tuple(f"p{i:05}" for i in range(levels)), missing=missing),
+        Column("size", "ordinal", "object", levels=("S", "M", "L")),
+        Column("note", "id", "object"),
+    )
+    classes, positive = ((0, 1), 1) if task == "classification" else ((), None)
+    return Contract("y", task, classes, positive, "random", columns=columns)
+
+
+def test_design_columns_are_counted_from_the_levels():
+    """As many as the preprocessing makes of them."""
+    assert (one_hot_columns(DESIGN), design_columns(DESIGN)) == (3, 5)
+    assert design_columns(wide("regression", 10)) == 9 + 2
+    assert design_columns(wide("regression", 10, missing=True)) == 10 + 2
+    for table in TABLES.values():
+        design = preprocessor(table.contract).fit_transform(table.rows)
+        assert design_columns(table.contract) == design.shape[1]
+
+
+def test_a_kernel_machine_is_left_out_over_20_000_rows():
+    few = wide("classification", 4)
+    assert left_out_models(few, 20_000) == {}
+    assert left_out_models(few, 20_001) == {"svm": "20,001 training rows, of which it takes at most 20,000"}
+    assert choose_models((), few, 20_000) == ("logreg", "dtc", "svm", "rf")
+    assert choose_models((), few, 20_001) == ("logreg", "dtc", "rf")
+    assert left_out_models(wide("regression", 4), 10**7) == {}
+
+
+@pytest.mark.parametrize(
+    ("task", "left_out", "left"),
+    [
+        ("classification", {"dtc", "rf"}, ("logreg", "svm")),
+        ("regression", {"linear_svr", "rf", "extra_trees"}, ("ridge", "lasso", "elasticnet", "gradient_boosting")),
+    ],
+)
+def test_trees_that_need_every_column_are_left_out_over_1_000_one_hot_columns(task: str, left_out: set, left: tuple):
+    assert left_out_models(wide(task, 1001), 500) == {}
+    over = left_out_models(wide(task, 1002), 500)
+    assert over == dict.fromkeys(left_out, "1,001 one-hot columns, of which it takes at most 1,000")
+    assert choose_models((), wide(task, 1002), 500) == left
+    # Where the rows are not known, the columns are all the same.
+    assert choose_models((), wide(task, 1002)) == left
+
+
+def test_every_task_has_a_model_without_limits():
+    for task in MODELS:
+        assert choose_models((), wide(task, 100_000), 10**9)
+
+
+def test_a_model_that_the_table_is_too_large_for_is_refused_by_name(refused: Callable):
+    two = wide("classification", 4)
+    with refused(
+        "models: the table has 73,908 training rows, of which it takes at most 20,000 (svm); "
+        "set max_rows=20000, or use one of logreg, dtc, rf."
+    ):
+        choose_models(("logreg", "svm"), two, 73_908)
+    assert choose_models(("logreg",), two, 73_908) == ("logreg",)
+    with refused(
+        "models: the table has 13,219 one-hot columns, of which it takes at most 1,000 (rf); "
+        "use one of ridge, lasso, elasticnet, gradient_boosting."
+    ):
+        choose_models(("rf",), wide("regression", 13_220), 73_908)
+
+
+@unconverged
+@pytest.mark.parametrize("task", MODELS)
+def test_no_model_that_is_left_writes_a_wide_design_out(kept_sparse: None, task: str):
+    """Every fold, score and the refitted pipeline with what it says of rows."""
+    contract = wide(task, 1_500)
+    rng = np.random.default_rng(1)
+    # Every level is in every fold, so that none is unknown.
+    rows = pd.DataFrame({"x": rng.normal(size=4_500), "place": np.tile(contract.columns[1].levels, 3)})
+    rows["size"] = rng.choice(["S", "M", "L"], 4_500)
+    labels = rows["x"] + (rows["size"] == "L") + rng.normal(size=4_500)
+    if task == "classification":
+        labels = (labels > 0).astype("int64")
+    table = PreparedTable(contract, rows, pd.Series(labels, name="y"), np.repeat([0, 1, 2], 1_500))
+    metric = resolve_metric("", contract)
+    objective = Objective(table, metric, SEED)
+    for name in choose_models((), contract, 4_500):
+        small = {"n_estimators": 10} if name == "gradient_boosting" else {}
+        values = {"model": name} | small
+        assert objective(0, values).status == FINISHED
+        scores = score_model(contract, objective.refit(values), rows, table.labels)
+        assert metric.name in scores
+
+
+def test_the_guard_of_these_tests_sees_a_matrix_that_is_written_out(kept_sparse: None):
+    with pytest.raises(AssertionError, match=r"shape \(11, 11\) was written out"):
+        sparse.csr_matrix(np.eye(11)).toarray()
 
 
 def test_the_courses_models_are_offered_and_the_simpler_rank_lower():

@@ -13,7 +13,7 @@ from lifecycle.adapters.tracking import StepRun
 from lifecycle.coefficients import as_metrics, coefficients
 from lifecycle.contract import Contract
 from lifecycle.metrics import adjusted_r2, dummy_scores, over_folds, prefixed, resolve_metric
-from lifecycle.models import PLAIN, PLAIN_RANK, pipeline, plain_estimator, scores_of
+from lifecycle.models import PLAIN, PLAIN_RANK, estimator_of, pipeline, plain_estimator, scores_of
 from lifecycle.table import TestRows
 from lifecycle.trials import Folds, score_model
 
@@ -65,10 +65,8 @@ def log_final(step: Step, model: Pipeline, label: str, rank: int, known: dict[st
     if contract.task == "regression":
         found["train_r2_adj"] = adjusted_r2(train_scores["r2"], *design.shape)
     found |= dummy_scores(contract, table.labels, table.fold_pairs, test.labels)
-    if (
-        hasattr(model.named_steps["model"], "coef_")
-        and getattr(model.named_steps["model"], "kernel", "linear") == "linear"
-    ):
+    estimator = estimator_of(model)
+    if hasattr(estimator, "coef_") and getattr(estimator, "kernel", "linear") == "linear":
         frame = coefficients(model, contract, design)
         found |= as_metrics(frame)
         run.frame("coefficients.csv", frame)

@@ -29,8 +29,14 @@ def log_least_squares(step: Step) -> None:
     ----------
     step : Step
         At work, on a regression table.
+
+    Raises
+    ------
+    UserError
+        Where the table is too wide.
     """
     contract, table, run = step.contract, step.table, step.run
+    least_squares.check_width(contract)
     before = least_squares.fitted_preprocessor(contract, table.rows)
     design = least_squares.design_matrix(before, table.rows)
     began = time.perf_counter()
