@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lifecycle.adapters import sources, steps
+from lifecycle.adapters import readers, sources, steps
 from lifecycle.errors import UserError
 
 ORIGINALS = {"customer_travel.csv": "Target", "ecommerce_customers.csv": "Yearly Amount Spent"}
 
 
 def read(path: Path, query: str = "") -> pd.DataFrame:
-    return sources.read_table(sources.locate("data", str(path)), query)
+    return readers.read_table(sources.locate("data", str(path)), query)
 
 
 def written(folder: Path, text: str, name: str = "some.csv") -> Path:
@@ -158,7 +158,7 @@ def test_pins_are_the_locks_without_hashes(project: Path) -> None:
 @pytest.fixture
 def options(tmp_path: Path) -> dict[str, Any]:
     path = written(tmp_path, "a,b,y\n" + "".join(f"{i},{i % 3},{i % 2}\n" for i in range(50)))
-    texts = ("query", "test_data", "split", "split_column", "positive", "drop", "ordinal")
+    texts = ("query", "test_data", "split", "split_column", "positive", "drop", "ordinal", "roles", "read")
     return {
         "data": str(path),
         "target": "y",
@@ -166,6 +166,7 @@ def options(tmp_path: Path) -> dict[str, Any]:
         "test_size": 0.2,
         "folds": 5,
         "seed": 42,
+        "strict": False,
         **dict.fromkeys(texts, ""),
     }
 

@@ -9,7 +9,8 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from lifecycle.adapters.local import InProcess
-from lifecycle.adapters.sources import Source, read_table
+from lifecycle.adapters.readers import read_table
+from lifecycle.adapters.sources import Source
 from lifecycle.coefficients import coefficients
 from lifecycle.contract import Contract
 from lifecycle.least_squares import design_matrix, fitted_preprocessor, intervals, least_squares

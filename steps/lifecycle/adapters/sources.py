@@ -1,23 +1,29 @@
 """Tables from outside: the catalog of samples, CSV and Parquet files, and the digests of what was read."""
 
-import csv
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
 import yaml
 
-from lifecycle.contract import check_twins
 from lifecycle.errors import UserError, listed
+from lifecycle.reading import ReadOptions
 from lifecycle.settings import TableSettings, parse_names, parse_ordinal, parse_roles
 
 ROOT = Path(__file__).resolve().parents[3]
 CATALOG = ROOT / "data" / "catalog.yaml"
 LOCK = ROOT / "requirements.txt"
-KINDS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".parquet": "parquet", ".pq": "parquet"}
+KINDS = {
+    **dict.fromkeys((".csv", ".tsv", ".txt"), "csv"),
+    **dict.fromkeys((".parquet", ".pq"), "parquet"),
+    **dict.fromkeys((".jsonl", ".ndjson", ".json"), "json"),
+    **dict.fromkeys((".arrow", ".feather", ".ipc"), "arrow"),
+}
+KIND_NAMES = {"csv": "CSV", "parquet": "Parquet", "json": "JSON", "arrow": "Arrow"}
+PACKED = (".gz", ".zst")
 
 
 @dataclass(frozen=True)
@@ -32,11 +38,43 @@ class Source:
         As typed.
     path : Path
         The file.
+    read : ReadOptions
+        How it is to be read.
     """
 
     option: str
     asked: str
     path: Path
+    read: ReadOptions = field(default_factory=ReadOptions)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files to read, in order."""
+        return (self.path,)
+
+    @property
+    def kind(self) -> str:
+        """One of csv, parquet, json and arrow."""
+        return kind_of(self.files[0])
+
+    @property
+    def kind_name(self) -> str:
+        """The kind as people write it."""
+        return KIND_NAMES[self.kind]
+
+    @property
+    def shown(self) -> str:
+        """As typed, for sentences."""
+        return self.asked
+
+
+def kind_of(path: Path) -> str:
+    """Tell by a file's name what it holds; empty where the name does not tell. CSV and JSON may be packed."""
+    suffix = path.suffix.lower()
+    if suffix in PACKED:
+        kind = KINDS.get(Path(path.stem).suffix.lower(), "")
+        return kind if kind in ("csv", "json") else ""
+    return KINDS.get(suffix, "")
 
 
 def catalog() -> dict[str, dict[str, Any]]:
@@ -92,7 +130,7 @@ def locate(option: str, asked: str) -> Source:
         )
     if path.is_dir():
         raise UserError(f"{option}: {asked!r} is a folder; give the path of a CSV or Parquet file in it.")
-    if path.suffix.lower() not in KINDS:
+    if not kind_of(path):
         raise UserError(
             f"{option}: {asked!r} ends in {path.suffix or 'no suffix'!r}; "
             f"give a file that ends in one of {listed(KINDS)}."
@@ -208,117 +246,3 @@ def pinned(packages: list[str]) -> list[str]:
             if requirement.marker is None or requirement.marker.evaluate():
                 pins[requirement.name] = f"{requirement.name}{requirement.specifier}"
     return [pins[package] for package in packages]
-
-
-def read_table(source: Source, query: str) -> Any:
-    """Read a table whole, through the query if there is one.
-
-    Text stays text: a column of Yes and No is not read as booleans. An empty cell is missing.
-
-    Parameters
-    ----------
-    source : Source
-        What to read.
-    query : str
-        SQL that names the raw table ``data``; empty for the table as it is.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Integers with missing cells come as float64, dates as datetime64.
-
-    Raises
-    ------
-    UserError
-        Where the file is empty, cannot be read, or the query fails.
-    """
-    import duckdb
-
-    if source.path.stat().st_size == 0:
-        raise UserError(f"{source.option}: {source.asked!r} is empty; give a table with a header and rows.")
-    kind = KINDS[source.path.suffix.lower()]
-    name = str(source.path)
-    with duckdb.connect() as connection:
-        connection.execute("SET autoinstall_known_extensions = false")
-        try:
-            if kind == "csv":
-                sniffed = connection.execute("SELECT Delimiter, Quote FROM sniff_csv(?)", [name]).fetchall()
-                header = _header(source, *sniffed[0])
-                check_twins(source.option, source.asked, header)
-                table = connection.read_csv(
-                    name,
-                    header=True,
-                    auto_type_candidates=["BIGINT", "DOUBLE", "DATE", "TIMESTAMP", "VARCHAR"],
-                    sample_size=-1,
-                    encoding="utf-8",
-                )
-                if len(header) == 1 and any(mark in header[0] for mark in ",;\t|"):
-                    # duckdb takes the whole line for one column where no separator cuts every row alike.
-                    raise UserError(
-                        f"{source.option}: {source.asked!r} has rows of different widths, so it cannot be told what "
-                        f"separates the names in {header[0]!r}; give every row as many cells as there are names."
-                    )
-                if len(table.columns) != len(header):
-                    raise UserError(
-                        f"{source.option}: {source.asked!r} has {len(header)} names in its first line, and rows of "
-                        f"{len(table.columns)} cells; give every row as many cells as there are names."
-                    )
-            else:
-                nodes = connection.execute("SELECT name, num_children FROM parquet_schema(?)", [name]).fetchall()
-                check_twins(source.option, source.asked, _top_level(nodes))
-                table = connection.read_parquet(name)
-            columns = table.columns
-            if not query:
-                return _without_nullable(table.df())
-            table.create("data")
-        except duckdb.Error as error:
-            raise UserError(f"{source.option}: {source.asked!r} cannot be read: {_first_line(error)}") from error
-        # The result must follow from the table alone: no other file, no variable of ours, one order of rows.
-        connection.execute("SET threads = 1; SET python_enable_replacements = false; SELECT setseed(0.5)").fetchall()
-        connection.execute("SET enable_external_access = false")
-        try:
-            result = connection.sql(query)
-            if result is None:
-                raise UserError("query: the statement returns no table; give a SELECT over the table `data`.")
-            frame = result.df()
-        except duckdb.Error as error:
-            raise UserError(
-                f"query: it fails with {_first_line(error)!r}; the table `data` has the columns {listed(columns)}."
-            ) from error
-    if not len(frame):
-        raise UserError("query: it returns no rows; give a query that keeps some.")
-    return _without_nullable(frame)
-
-
-def _without_nullable(frame: Any) -> Any:
-    """Turn integers with missing cells, which duckdb gives as nullable ones, into float64 with NaN."""
-    return frame.astype(
-        {name: "float64" for name, dtype in frame.dtypes.items() if str(dtype).lstrip("U")[:3] == "Int"}
-    )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
-
-
-def _top_level(nodes: list[tuple[str, int | None]]) -> list[str]:
-    """Return the columns of a Parquet file's schema, which lists each nested column's parts after it."""
-    names, inside = [], 0
-    for name, children in nodes[1:]:
-        if not inside:
-            names.append(name)
-        inside = max(inside - 1, 0) + (children or 0)
-    return names
-
-
-def _header(source: Source, separator: str, quote: str) -> list[str]:
-    """Read the names in a CSV's first record, which may be of several lines.
-
-    Separator and quote are duckdb's, which writes ``(empty)`` for none.
-    """
-    if len(quote) != 1:
-        quote = '"'
-    if len(separator) != 1:
-        separator = ","
-    with source.path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-        return next(csv.reader(stream, delimiter=separator, quotechar=quote), [])
