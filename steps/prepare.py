@@ -1,6 +1,6 @@
 """Entry point `prepare`: raw table -> contract, split, folds, train and test rows, profile."""
 
-from lifecycle.adapters import cli, readers, sources, steps, tracking
+from lifecycle.adapters import catalog, cli, readers, steps, tracking
 from lifecycle.errors import listed
 from lifecycle.table import prepare, profile
 
@@ -16,8 +16,8 @@ def main(options: cli.Options) -> None:
     raw = readers.read_table(identity.sources[0], settings.query)
     raw_test = readers.read_table(identity.sources[1], settings.query) if settings.test_data else None
     train, test, contract = prepare(raw, settings, raw_test)
-    name = sources.short_name(settings.data)
-    tracking.log_dataset(run, raw, identity.sources[0].path, name, settings.target, identity.data_digest)
+    name = catalog.short_name(settings.data)
+    tracking.log_dataset(run, raw, identity.sources[0].origin, name, settings.target, identity.data_digest)
     run.settings(steps.settings_of("prepare", identity, contract, {}, run.run_id))
     run.frame("prepared/train.parquet", train)
     run.frame("prepared/test.parquet", test)

@@ -471,7 +471,8 @@ def _types(dialects: Sequence[_Dialect], texts: Collection[str]) -> dict[str, st
 def _fits(connection: "duckdb.DuckDBPyConnection", table: str, columns: Sequence[str]) -> dict[str, bool] | None:
     """Tell of columns of doubles which hold whole numbers alone; None where one is too large to be exact."""
     asked = ", ".join(
-        f"coalesce(max(abs({_name(name)})), 0) < {EXACT}, coalesce(bool_and({_name(name)} = trunc({_name(name)})), true)"
+        f"coalesce(max(abs({_name(name)})), 0) < {EXACT}, "
+        f"coalesce(bool_and({_name(name)} = trunc({_name(name)})), true)"
         for name in columns
     )
     answers = connection.execute(f"SELECT {asked} FROM {table}").fetchall()[0]

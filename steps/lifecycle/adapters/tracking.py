@@ -369,7 +369,7 @@ def copy_inputs(run: StepRun, from_run_id: str) -> None:
         client().log_inputs(run.run_id, inputs)
 
 
-def log_dataset(run: StepRun, frame: pd.DataFrame, source: Path, name: str, target: str, data_digest: str) -> None:
+def log_dataset(run: StepRun, frame: pd.DataFrame, source: str, name: str, target: str, data_digest: str) -> None:
     """Log the raw table as the run's input, with our digest: mlflow's own reads the first 10,000 rows only.
 
     Parameters
@@ -378,8 +378,8 @@ def log_dataset(run: StepRun, frame: pd.DataFrame, source: Path, name: str, targ
         The run that read it.
     frame : DataFrame
         The raw table.
-    source : Path
-        Where it lies.
+    source : str
+        Where it lies, without secrets.
     name : str
         The sample's name or the file's stem.
     target : str
@@ -389,13 +389,31 @@ def log_dataset(run: StepRun, frame: pd.DataFrame, source: Path, name: str, targ
     """
     import mlflow
 
-    dataset = mlflow.data.from_pandas(frame, source=str(source), targets=target, name=name, digest=data_digest[:36])
+    dataset = mlflow.data.from_pandas(frame, source=source, targets=target, name=name, digest=data_digest[:36])
     mlflow.log_input(dataset, context="training")
 
 
 def log_params(run_id: str, params: Mapping[str, Any]) -> None:
     """Write parameters into any run."""
     client().log_batch(run_id, params=_params(params))
+
+
+def fetch_artifact(uri: str, folder: Path) -> Path:
+    """Fetch ``runs:/<run id>/path``, a file or a folder, and return where it lies.
+
+    Raises
+    ------
+    LookupError
+        Where there is no such run or artifact, with the store's own words.
+    """
+    connect()
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return Path(download_artifacts(artifact_uri=uri, dst_path=str(folder)))
+    except (MlflowException, OSError) as error:
+        raise LookupError(first_line(error)) from error
 
 
 def tag_of(run_id: str, name: str) -> str:
