@@ -100,9 +100,9 @@ def without_secrets(asked: str) -> str:
     if head.lower() in ("http", "https"):
         parts = urlsplit(asked)
         return f"{head}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    # A password may hold a slash or a question mark that should have been written as %2F or %3F.
-    before, table, name = rest.rpartition("?table=")
-    return f"{head}://{(before or rest).rpartition('@')[2]}" + (table + name if before else "")
+    # A password may hold a slash or a question mark that should have been written as %2F or %3F, and so may the query.
+    table = re.search(r"[?&]table=([^&]*)", rest)
+    return f"{head}://{rest.rpartition('@')[2].partition('?')[0]}" + (f"?table={table[1]}" if table else "")
 
 
 def kind_of(name: str) -> str:
