@@ -97,7 +97,7 @@ def test_files_of_a_folder_come_in_the_order_of_their_names(tmp_path: Path, suff
 
 
 def test_one_column_has_one_type_over_all_files(tmp_path: Path) -> None:
-    """Whole numbers here and fractions there are doubles, numbers and words are text; the columns' order is the first's."""
+    """Whole numbers here and fractions there are doubles, numbers and words are text; the first's order counts."""
     written(tmp_path, "a,b,c\n1,2,7\n", "1.csv")
     written(tmp_path, "c;b;a\n8;x;1.5\n", "2.csv")
     frame = read(tmp_path)
@@ -304,7 +304,7 @@ def test_a_query_leaves_a_view_over_one_parquet_file(opened: Any, tmp_path: Path
 )
 def test_a_query_reaches_no_other_file(opened: Any, tmp_path: Path, query: str) -> None:
     secret, evil = written(tmp_path, "a\n1\n", "secret.csv"), tmp_path / "evil"
-    with pytest.raises(UserError, match=r"^query: it fails with .*; the table `data` has the columns a, b\.$"):
+    with pytest.raises(UserError, match=r"^query: (it fails with .*|the statement returns no table; .*)\.$"):
         readers.run_query(opened, query.format(secret=secret, evil=evil), "raw", "result", tmp_path)
     assert not evil.exists() and not (tmp_path / "result.parquet").exists()
 

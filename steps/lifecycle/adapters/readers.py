@@ -149,9 +149,10 @@ def run_query(connection: "duckdb.DuckDBPyConnection", query: str, view: str, re
         confined.execute("SET threads = 1; SET python_enable_replacements = false; SELECT setseed(0.5)").fetchall()
         confined.execute("SET enable_external_access = false")
         try:
-            relation = confined.sql(query)
-            if relation is None:
+            statements = confined.extract_statements(query)
+            if not statements or statements[-1].type != duckdb.StatementType.SELECT:
                 raise UserError("query: the statement returns no table; give a SELECT over the table `data`.")
+            relation = confined.sql(query)
             check_twins("query", query, relation.columns)
             relation.write_parquet(str(target), compression="lz4_raw")
         except duckdb.Error as error:
@@ -503,6 +504,8 @@ def _dialect(
         sep = max(marks, key=first[0].count)
         first, second = _records(source, path, sep, quote)
         sniffed = {}
+    if read.sep is None and len(first) == 1 and not marks and not read.names:
+        _check_title(source, file, path)
     names = _names(source, file, first)
     header = read.header is not False
     if header and not read.names:
@@ -626,6 +629,21 @@ def _check_header(source: "Source", file: Path, first: Sequence[str], second: Se
             "cells in the next; where the names stand further down, say how many lines to leave out, such as "
             '-P read="skip=1".'
         )
+
+
+def _check_title(source: "Source", file: Path, path: Path) -> None:
+    """Refuse a first line without any separator over lines that agree on one: for duckdb all are one column.
+
+    Raises
+    ------
+    UserError
+        Saying how to skip it.
+    """
+    first, *rest = _head(path).decode("utf-8-sig", errors="replace").splitlines()[source.read.skip :][:6]
+    for mark in MARKS:
+        counts = {line.count(mark) for line in rest if line}
+        if len(counts) == 1 and counts != {0}:
+            _check_header(source, file, [first], rest[0].split(mark))
 
 
 def _check_second_header(
