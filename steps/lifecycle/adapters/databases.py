@@ -157,7 +157,7 @@ def _table(option: str, shown: str, engine: "Engine", named: str) -> "Table":
         return sqlalchemy.Table(name, sqlalchemy.MetaData(), schema=schema or None, autoload_with=engine)
     except NoSuchTableError as error:
         known = [*inspector.get_table_names(schema or None), *inspector.get_view_names(schema or None)]
-        near = get_close_matches(name, known, n=3, cutoff=0.4)
+        near = get_close_matches(name, known, n=3)
         hint = f"near it are {listed(near)}" if near else f"there are {listed(sorted(known))}"
         raise UserError(f"{option}: there is no table {named!r} in {shown.split('?')[0]!r}; {hint}.") from error
 

@@ -388,8 +388,16 @@ def log_dataset(run: StepRun, frame: pd.DataFrame, source: str, name: str, targe
         SHA-256 of the bytes; mlflow keeps 36 characters of it, the tag ``lifecycle.data`` the whole.
     """
     import mlflow
+    from mlflow.data.code_dataset_source import CodeDatasetSource
+    from mlflow.data.dataset_source_registry import resolve_dataset_source
+    from mlflow.exceptions import MlflowException
 
-    dataset = mlflow.data.from_pandas(frame, source=source, targets=target, name=name, digest=data_digest[:36])
+    try:
+        known = resolve_dataset_source(source)
+    except MlflowException:
+        # mlflow has no form for a database's table, for one.
+        known = CodeDatasetSource({"lifecycle.source": source})
+    dataset = mlflow.data.from_pandas(frame, source=known, targets=target, name=name, digest=data_digest[:36])
     mlflow.log_input(dataset, context="training")
 
 
