@@ -2,6 +2,7 @@
 
 import gzip
 import http.server
+import importlib
 import os
 import subprocess
 import sys
@@ -174,9 +175,7 @@ def test_s3_without_credentials_is_told(bucket: str, tmp_path: Path, monkeypatch
     with variables(bucket, **nowhere):
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
         monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-        with pytest.raises(
-            UserError, match=r"^data: 's3://shop/table\.csv' needs credentials, .*AWS_ACCESS_KEY_ID.*\.$"
-        ):
+        with pytest.raises(UserError, match=r"^data: 's3://shop/.*' needs credentials, .*AWS_ACCESS_KEY_ID.*\.$"):
             sources.locate("data", "s3://shop/table.csv")
 
 
@@ -187,10 +186,9 @@ def test_s3_without_credentials_is_told(bucket: str, tmp_path: Path, monkeypatch
 def test_a_client_that_is_not_installed_is_told(
     asked: str, module: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import fsspec
-
+    loaded = importlib.import_module("fsspec.registry")._registry
+    monkeypatch.delitem(loaded, asked.partition(":")[0], raising=False)
     monkeypatch.setitem(sys.modules, module, None)
-    monkeypatch.setattr(fsspec.registry, "_registry", {})
     with pytest.raises(UserError, match=rf"^data: '.*' needs the package {package}, .*`pip install '{package}'`.*\.$"):
         sources.locate("data", asked)
 
