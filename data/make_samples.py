@@ -277,9 +277,7 @@ def taxi(seed: int = SEED) -> pd.DataFrame:
             "RatecodeID": np.where(known, np.where(rng.random(TAXI_TRIPS) < 0.03, 5.0, 1.0), np.nan),
             "PULocationID": names[start].astype(np.int64),
             "DOLocationID": names[end].astype(np.int64),
-            "passenger_count": np.where(
-                known, rng.choice([1.0, 2.0, 3.0, 5.0], TAXI_TRIPS, p=[0.9, 0.06, 0.02, 0.02]), np.nan
-            ),
+            "passenger_count": np.where(known, passengers, np.nan),
             "trip_distance": np.round(miles, 2),
             "fare_amount": fare,
             "extra": extra,

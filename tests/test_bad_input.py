@@ -53,8 +53,8 @@ AT_ONCE = {
     ),
     "a folder": Case(
         *table(""),
-        "data: '{tables}/' holds files of several kinds, CSV (...), Parquet (broken.parquet); give those of one, "
-        "such as *.csv.",
+        "data: '{tables}/' holds files of several kinds, CSV (...), Parquet (broken.parquet); give those "
+        "of one, such as *.csv.",
     ),
     "wrong suffix": Case(
         *table("good.xlsx"),
