@@ -1,6 +1,6 @@
 """Write the sample tables of this folder: `python data/make_samples.py`.
 
-`churn` and `ecommerce` are synthetic. Each is drawn from the small model that stands here as constants:
+`churn`, `ecommerce` and `taxi` are synthetic. Each is drawn from the small model that stands here as constants:
 rounded figures that describe a real table of the same columns (data/README.md says which), so that the real
 file can take its place. No row of a real table is used. `iris` and `diabetes` come with scikit-learn. The
 same numpy and the same seed write the same bytes.
@@ -97,6 +97,20 @@ COLOURS = """
     SandyBrown SeaGreen SeaShell Sienna Silver SkyBlue SlateBlue SlateGray Snow SpringGreen SteelBlue Tan
     Teal Thistle Tomato Turquoise Violet Wheat White WhiteSmoke Yellow YellowGreen
 """.split()
+
+
+TAXI_TRIPS = 4_000
+PLACES = 60
+# As many trips fall to the place of rank r as to r to the power of minus this one.
+POPULARITY = 1.1
+MONTH = np.datetime64("2021-01-01T00:00:00", "s")
+HIGHEST_PLACE = 265
+# Trips in each hour of the day, from midnight on, in per mille.
+HOURS = (12, 8, 6, 5, 6, 10, 26, 45, 56, 55, 54, 55, 57, 58, 63, 70, 72, 76, 72, 58, 45, 36, 31, 24)
+MINUTES_BEFORE_MOVING = 3.5
+MINUTES_PER_MILE = 2.9
+STANDING_STILL = 0.02  # share of the trips on which the meter ran for seconds or for hours
+WITHOUT_DETAILS = 0.45  # share of the trips of which one vendor tells the fare alone
 
 
 def churn(seed: int = SEED) -> pd.DataFrame:
@@ -205,6 +219,82 @@ def ecommerce(seed: int = SEED) -> pd.DataFrame:
     )
 
 
+def taxi(seed: int = SEED) -> pd.DataFrame:
+    """Draw a month of trips by green taxis, with the columns of New York's records.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the generator (PCG64).
+
+    Returns
+    -------
+    pandas.DataFrame
+        4000 rows in the order of the pick-ups. VendorID, PULocationID, DOLocationID (int64),
+        lpep_pickup_datetime, lpep_dropoff_datetime (datetime64[us]), store_and_fwd_flag (str, N or Y), ehail_fee (all
+        missing), the others float64: trip_distance in miles, amounts in dollars. The details of a trip
+        (store_and_fwd_flag, RatecodeID, passenger_count, payment_type, trip_type, congestion_surcharge) are missing
+        together.
+    """
+    rng = np.random.Generator(np.random.PCG64(seed))
+    share = np.arange(1, PLACES + 1) ** -POPULARITY
+    places = np.sort(rng.permutation(np.arange(1, HIGHEST_PLACE + 1))[:PLACES])
+    names = rng.permutation(places)
+    where = rng.uniform(0, 7, (PLACES, 2))  # miles
+    start = rng.choice(PLACES, TAXI_TRIPS, p=share / share.sum())
+    # People go where many go, and seldom far.
+    apart = np.sqrt(((where[:, None, :] - where[None, :, :]) ** 2).sum(axis=2))
+    wanted = share * np.exp(-apart / 2.5)
+    reach = (wanted / wanted.sum(axis=1, keepdims=True)).cumsum(axis=1)
+    end = np.minimum((rng.random(TAXI_TRIPS)[:, None] > reach[start]).sum(axis=1), PLACES - 1)
+
+    miles = (0.6 + 1.25 * apart[start, end]) * rng.lognormal(0, 0.18, TAXI_TRIPS)
+    hour = rng.choice(24, TAXI_TRIPS, p=np.array(HOURS) / sum(HOURS))
+    day = rng.integers(31, size=TAXI_TRIPS)
+    second = day * 86_400 + hour * 3_600 + rng.integers(3_600, size=TAXI_TRIPS)
+    busy = np.where((hour >= 8) & (hour <= 18), 1.15, 0.85)
+    slow = rng.uniform(0.85, 1.2, PLACES)[start]
+    minutes = (MINUTES_BEFORE_MOVING + MINUTES_PER_MILE * miles * busy * slow) * rng.lognormal(0, 0.22, TAXI_TRIPS)
+    still = rng.random(TAXI_TRIPS) < STANDING_STILL
+    minutes = np.where(still, rng.choice([0.3, 0.8, 95.0, 1_400.0], TAXI_TRIPS), minutes)
+
+    fare = np.round((2.5 + 2.1 * miles + 0.35 * minutes.clip(0, 60)) * 2) / 2
+    extra = np.where((hour >= 16) & (hour < 20), 1.0, np.where((hour >= 20) | (hour < 6), 0.5, 0.0))
+    tip = np.where(rng.random(TAXI_TRIPS) < 0.4, np.round(fare * rng.uniform(0.1, 0.25, TAXI_TRIPS), 2), 0.0)
+    tolls = np.where(rng.random(TAXI_TRIPS) < 0.03, 6.12, 0.0)
+    known = rng.random(TAXI_TRIPS) >= WITHOUT_DETAILS
+    congestion = np.where(rng.random(TAXI_TRIPS) < 0.2, 2.75, 0.0)
+    passengers = rng.choice([1.0, 2.0, 3.0, 5.0], TAXI_TRIPS, p=[0.9, 0.06, 0.02, 0.02])
+    picked_up = MONTH + second.astype("timedelta64[s]")
+    table = pd.DataFrame(
+        {
+            "VendorID": 1 + (rng.random(TAXI_TRIPS) < 0.9).astype(np.int64),
+            "lpep_pickup_datetime": picked_up.astype("datetime64[us]"),
+            "lpep_dropoff_datetime": (picked_up + np.round(minutes * 60).astype("timedelta64[s]")).astype(
+                "datetime64[us]"
+            ),
+            "store_and_fwd_flag": np.where(known, np.where(rng.random(TAXI_TRIPS) < 0.01, "Y", "N"), None),
+            "RatecodeID": np.where(known, np.where(rng.random(TAXI_TRIPS) < 0.03, 5.0, 1.0), np.nan),
+            "PULocationID": names[start].astype(np.int64),
+            "DOLocationID": names[end].astype(np.int64),
+            "passenger_count": np.where(known, passengers, np.nan),
+            "trip_distance": np.round(miles, 2),
+            "fare_amount": fare,
+            "extra": extra,
+            "mta_tax": 0.5,
+            "tip_amount": tip,
+            "tolls_amount": tolls,
+            "ehail_fee": None,
+            "improvement_surcharge": 0.3,
+            "total_amount": np.round(fare + extra + 0.8 + tip + tolls + np.where(known, congestion, 0.0), 2),
+            "payment_type": np.where(known, np.where(tip > 0, 1.0, 2.0), np.nan),
+            "trip_type": np.where(known, 1.0, np.nan),
+            "congestion_surcharge": np.where(known, congestion, np.nan),
+        }
+    )
+    return table.sort_values("lpep_pickup_datetime", kind="stable", ignore_index=True)
+
+
 def iris() -> pd.DataFrame:
     """Export scikit-learn's iris table.
 
@@ -231,7 +321,7 @@ def diabetes() -> pd.DataFrame:
 
 
 def write_all(folder: Path) -> None:
-    """Write the four tables as CSV files, named like their functions, into a folder that exists.
+    """Write the tables, named like their functions, into a folder that exists: `taxi` as Parquet, the others as CSV.
 
     Parameters
     ----------
@@ -240,6 +330,7 @@ def write_all(folder: Path) -> None:
     """
     for make in (churn, ecommerce, iris, diabetes):
         make().to_csv(folder / f"{make.__name__}.csv", index=False, encoding="utf-8", lineterminator="\n")
+    taxi().to_parquet(folder / "taxi.parquet", index=False, compression="zstd")
 
 
 def _pick(rng: np.random.Generator, words: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 import time
 
-from lifecycle.adapters import cli, sources, steps, tracking
+from lifecycle.adapters import catalog, cli, code, sources, steps, tracking
 from lifecycle.errors import UserError
 
 
@@ -12,13 +12,15 @@ def main(options: cli.Options) -> None:
     from lifecycle.adapters import chain, report
 
     began = time.monotonic()
-    tables = sources.split_tables(options["data"])
+    tables = catalog.split_tables(options["data"])
     chain.check(tables, options)
     tracking.connect()
     run = tracking.start("main")
     run.log(tags={"lifecycle.step": "main"})
     resolved = {table: steps.identify(options | {"data": table}).settings.resolved() for table in tables}
-    run.settings({"step": "main", "options": options, "tables": resolved, "code_sha256": sources.code_digest()})
+    run.settings(
+        {"step": "main", "options": sources.logged(options), "tables": resolved, "code_sha256": code.code_digest()}
+    )
     outcomes = chain.Chain(run, options).run(tables)
     report.tell(run, outcomes, time.monotonic() - began)
     for refused in filter(None, (outcome.refusal for outcome in outcomes)):

@@ -1,6 +1,6 @@
 """Entry point `register`: the best accepted candidate -> a version, its stage, its alias."""
 
-from lifecycle.adapters import candidates, cli, registry, sources, steps
+from lifecycle.adapters import candidates, catalog, cli, registry, steps
 from lifecycle.metrics import resolve_metric
 from lifecycle.selection import judge
 
@@ -11,7 +11,7 @@ def main(options: cli.Options) -> None:
     registry.check_name(options["name"])
     with steps.opened("register", options) as step:
         metric = resolve_metric(options["metric"], step.contract)
-        name = options["name"] or sources.model_name(options["data"])
+        name = options["name"] or catalog.model_name(options["data"])
         chosen = candidates.chosen(step, metric, options)
         own = candidates.own_settings(options, metric, name, chosen.run_id)
         if step.begin(own, candidates.still_champion):

@@ -1,10 +1,12 @@
 """Fixtures that all tests share."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager
@@ -257,6 +259,56 @@ def serving() -> Callable[..., Any]:
             server.wait(timeout=30)
 
     return served
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A PostgreSQL server on loopback with one user, whose password stands in the address."""
+
+    port: int
+    user: str = "shopkeeper"
+    password: str = "s3cr3t-w0rd"
+
+    def uri(self, table: str, password: str = "") -> str:
+        return f"postgresql://{self.user}:{password or self.password}@127.0.0.1:{self.port}/postgres?table={table}"
+
+    def execute(self, *statements: str) -> None:
+        import psycopg
+
+        address = {"host": "127.0.0.1", "port": self.port, "user": self.user, "password": self.password}
+        with psycopg.connect(dbname="postgres", autocommit=True, **address) as connection:  # type: ignore[arg-type]
+            for statement in statements:
+                connection.execute(statement)
+
+
+@pytest.fixture(scope="session")
+def postgres(free_port: Callable[[], int], serving: Callable[..., Any]) -> Iterator[Postgres]:
+    """A server of its own in a temporary folder; as root it runs as the package's user, since it refuses root."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    initdb = shutil.which("initdb") or (str(found[-1]) if found else None)
+    if initdb is None:
+        pytest.skip("there is no PostgreSQL server (Debian's package postgresql) here")
+    server, as_user = Postgres(free_port()), {"user": "postgres", "group": "postgres"} if os.getuid() == 0 else {}
+    with tempfile.TemporaryDirectory(prefix="postgres-") as name:
+        folder = Path(name)
+        (folder / "password").write_text(server.password, encoding="utf-8")
+        if as_user:
+            shutil.chown(folder, "postgres")
+            shutil.chown(folder / "password", "postgres")
+        subprocess.run(
+            [initdb, "-D", folder / "data", "-U", server.user, "-A", "scram-sha-256", "--pwfile", folder / "password"]
+            + ["--no-sync", "--encoding=UTF8", "--locale=C"],
+            check=True,
+            capture_output=True,
+            cwd=folder,
+            timeout=LONGEST,
+            **as_user,  # type: ignore[call-overload]
+        )
+        settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off"}
+        options = [part for setting in settings.items() for part in ("-c", "=".join(setting))]
+        command = [str(Path(initdb).parent / "postgres"), "-D", str(folder / "data"), "-p", str(server.port), *options]
+        with serving(command, server.port, cwd=folder, stderr=subprocess.DEVNULL, **as_user):
+            yield server
 
 
 @pytest.fixture(scope="session")

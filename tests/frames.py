@@ -42,9 +42,11 @@ def prepare(
         return train.fillna(np.nan), held.drop(columns=TWIN_COLUMN).fillna(np.nan), table.prepared.contract
 
 
-def prepared(frame: pd.DataFrame, settings: TableSettings) -> tuple[PreparedTable, TestRows]:
+def prepared(
+    frame: pd.DataFrame, settings: TableSettings, test: pd.DataFrame | None = None
+) -> tuple[PreparedTable, TestRows]:
     """Return what a step trains on, and the test rows as a run hands them out."""
-    with made(frame, settings) as table:
+    with made(frame, settings, test) as table:
         train, held = pd.read_parquet(table.train), pd.read_parquet(table.test)
         contract = table.prepared.contract
         rows = TestRows(held[contract.features], held[contract.target], held[TWIN_COLUMN].to_numpy(dtype=bool))

@@ -20,7 +20,8 @@ pytestmark = pytest.mark.whole
 HEADER = "size,kind,weight,churned\n"
 ROWS = [(i % 7, "ab"[i % 2], i * 37 % 11, i % 2) for i in range(60)]
 BODY = "".join(f"{size},{kind},{weight},{churned}\n" for size, kind, weight, churned in ROWS)
-SAMPLES = "churn, ecommerce, iris, diabetes"
+SAMPLES = "churn, ecommerce, iris, diabetes, taxi"
+READABLE = "CSV, Parquet, JSON lines or Arrow"
 METRICS = "f1, accuracy, precision, recall, roc_auc"
 # Mistakes that need not have mlflow imported are told in seconds; those of the table need it read; a step's own need it
 # prepared. Of tables that a case makes itself, {tables} is the folder; `...` stands for anything.
@@ -38,11 +39,11 @@ def table(name: str, *options: str, step: str = "prepare", target: str = "churne
 
 AT_ONCE = {
     "no such file": Case(
-        *table("none.csv"), "data: there is no file '{tables}/none.csv'; give the path of a CSV or Parquet file."
+        *table("none.csv"), f"data: there is no file '{{tables}}/none.csv'; give the path of a {READABLE} file."
     ),
     "no such second file": Case(
         *table("good.csv", "--test_data", "{tables}/none.csv"),
-        "test_data: there is no file '{tables}/none.csv'; give the path of a CSV or Parquet file.",
+        f"test_data: there is no file '{{tables}}/none.csv'; give the path of a {READABLE} file.",
     ),
     "relative path": Case(
         "prepare",
@@ -50,10 +51,30 @@ AT_ONCE = {
         "data: there is no file './sub/none.csv' in '{here}', where the project runs; "
         'give the absolute path, such as -P data="$PWD/sub/none.csv".',
     ),
-    "a folder": Case(*table(""), "data: '{tables}/' is a folder; give the path of a CSV or Parquet file in it."),
+    "a folder": Case(
+        *table(""),
+        "data: '{tables}/' holds files of several kinds, CSV (...), Parquet (broken.parquet); give those "
+        "of one, such as *.csv.",
+    ),
     "wrong suffix": Case(
         *table("good.xlsx"),
-        "data: '{tables}/good.xlsx' ends in '.xlsx'; give a file that ends in one of .csv, .tsv, .txt, .parquet, .pq.",
+        "data: '{tables}/good.xlsx' ends in '.xlsx'; give a file that ends in one of .csv, .tsv, .txt, .parquet, .pq, "
+        ".jsonl, .ndjson, .json, .arrow, .feather, .ipc.",
+    ),
+    "an unknown word in read": Case(
+        *table("good.csv", "--read", "skp=1"),
+        "read: 'skp' is not known; use one of sep, ... Did you mean skip?",
+    ),
+    "an address of an unknown kind": Case(
+        "prepare",
+        ["--data", "ftp://me:secret@host/x.csv", "--target", "y"],
+        "data: 'ftp://host/x.csv' is a ftp address, which cannot be read; give a path, or an address that begins with "
+        "one of ...",
+    ),
+    "a database without a table": Case(
+        "prepare",
+        ["--data", "postgresql://me:secret@host/shop", "--target", "y"],
+        "data: 'postgresql://host/shop' names no table; add it, such as postgresql://host/shop?table=orders.",
     ),
     "unknown sample": Case(
         "baseline",

@@ -1,6 +1,7 @@
 """The sample tables: written by their generator, and like the tables they stand for."""
 
 import importlib.util
+import io
 from collections import Counter
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +18,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
+from lifecycle.adapters import catalog, readers, sources
+
 DATA = Path(__file__).parents[1] / "data"
 ORIGINALS = {"churn": "customer_travel.csv", "ecommerce": "ecommerce_customers.csv"}
 TARGETS = {
@@ -24,8 +27,9 @@ TARGETS = {
     "ecommerce": "Yearly Amount Spent",
     "iris": "species",
     "diabetes": "progression",
+    "taxi": "duration",
 }
-# Letters: i integer, f float, s text.
+# Letters: i integer, f float, s text, t time.
 COLUMNS = {
     "churn": {
         "Age": "i",
@@ -48,8 +52,22 @@ COLUMNS = {
     },
     "iris": dict.fromkeys(["sepal_length", "sepal_width", "petal_length", "petal_width"], "f") | {"species": "s"},
     "diabetes": dict.fromkeys("age sex bmi bp s1 s2 s3 s4 s5 s6 progression".split(), "f"),
+    "taxi": {
+        "VendorID": "i",
+        "lpep_pickup_datetime": "t",
+        "lpep_dropoff_datetime": "t",
+        "store_and_fwd_flag": "s",
+        "RatecodeID": "f",
+        "PULocationID": "i",
+        "DOLocationID": "i",
+        **dict.fromkeys(["passenger_count", "trip_distance", "fare_amount", "extra", "mta_tax", "tip_amount"], "f"),
+        "tolls_amount": "f",
+        "ehail_fee": "s",
+        **dict.fromkeys(["improvement_surcharge", "total_amount", "payment_type", "trip_type"], "f"),
+        "congestion_surcharge": "f",
+    },
 }
-ROWS = {"churn": 954, "ecommerce": 500, "iris": 150, "diabetes": 442}
+ROWS = {"churn": 954, "ecommerce": 500, "iris": 150, "diabetes": 442, "taxi": 4000}
 HABITS = ["Avg. Session Length", "Time on App", "Time on Website", "Length of Membership"]
 
 # How far a sample may be from its original. Both are draws of a few hundred rows, so they differ by chance.
@@ -73,11 +91,13 @@ def make_samples() -> ModuleType:
 
 def sample(name: str) -> pd.DataFrame:
     """Read a committed sample."""
-    return pd.read_csv(DATA / f"{name}.csv")
+    return pd.read_parquet(DATA / "taxi.parquet") if name == "taxi" else pd.read_csv(DATA / f"{name}.csv")
 
 
 def kind(column: pd.Series) -> str:
     """Name a column's type by one letter, the same for every pandas."""
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return "t"
     if pd.api.types.is_integer_dtype(column):
         return "i"
     return "f" if pd.api.types.is_float_dtype(column) else "s"
@@ -87,11 +107,14 @@ def test_committed_files_are_what_the_generator_writes(make_samples: ModuleType,
     """Nobody edits a sample by hand, and the seed still gives it."""
     make_samples.write_all(tmp_path)
     written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert written == {f"{name}.csv": (DATA / f"{name}.csv").read_bytes() for name in TARGETS}
+    # Parquet's bytes also hang on the version that wrote them.
+    taxi = written.pop("taxi.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(io.BytesIO(taxi)), sample("taxi"))
+    assert written == {f"{name}.csv": (DATA / f"{name}.csv").read_bytes() for name in TARGETS if name != "taxi"}
     assert all(b"\r" not in content and content.endswith(b"\n") for content in written.values())
 
 
-@pytest.mark.parametrize("name", ["churn", "ecommerce"])
+@pytest.mark.parametrize("name", ["churn", "ecommerce", "taxi"])
 def test_seed_decides_the_rows(make_samples: ModuleType, name: str) -> None:
     """The same seed repeats the table, another gives other rows of the same shape."""
     make = getattr(make_samples, name)
@@ -108,18 +131,20 @@ def test_columns_types_and_size(make_samples: ModuleType, name: str) -> None:
     for table in (sample(name), getattr(make_samples, name)()):
         assert [(column, kind(table[column])) for column in table] == list(COLUMNS[name].items())
         assert len(table) == ROWS[name]
-        assert not table.isna().any(axis=None)
+        assert name == "taxi" or not table.isna().any(axis=None)
 
 
 def test_catalog_fits_the_files() -> None:
     """Every entry, a fork's own too, names a file here, columns of it, and the levels that it has."""
     catalog = yaml.safe_load((DATA / "catalog.yaml").read_text(encoding="utf-8"))
     assert {name: catalog[name]["target"] for name in TARGETS} == TARGETS
-    needed, optional = {"file", "target", "task", "source"}, {"ordinal", "drop"}
+    needed, optional = {"file", "target", "task", "source"}, {"ordinal", "drop", "query"}
     for name, entry in catalog.items():
         assert needed <= set(entry) <= needed | optional, name
         read = pd.read_parquet if entry["file"].endswith(".parquet") else pd.read_csv
         table = read(DATA / entry["file"])
+        if "query" in entry:
+            table = readers.read_table(sources.locate("data", name), entry["query"])
         assert entry["task"] in {"classification", "regression"}, name
         assert {entry["target"], *entry.get("drop", [])} <= set(table), name
         assert entry["target"] not in entry.get("drop", []), name
@@ -169,6 +194,46 @@ def test_ecommerce_has_the_coefficients_of_the_course() -> None:
     four = LinearRegression().fit(train[HABITS], spent)
     assert four.coef_[0] == pytest.approx(25, abs=2)
     assert four.score(train[HABITS], spent) > 0.97
+
+
+def test_taxi_trips_behave_as_trips_do() -> None:
+    """Duration grows with the distance, pairs of places repeat, few of them often."""
+    made = readers.read_table(sources.locate("data", "taxi"), catalog.catalog()["taxi"]["query"])
+    assert list(made.columns) == ["PU_DO", "trip_distance", "duration"]
+    assert made["duration"].between(1, 60).all() and 0.9 < len(made) / 4000 < 0.99
+    assert 0.7 < np.corrcoef(made["trip_distance"], made["duration"])[0, 1] < 0.95
+    assert made["duration"].mean() == pytest.approx(16.9, abs=3)
+    assert made["trip_distance"].median() == pytest.approx(2.6, abs=1.2)
+    pairs = made["PU_DO"].value_counts()
+    assert pairs.median() <= 4 and pairs.iloc[0] > 30 and pairs.iloc[: len(pairs) // 10].sum() > len(made) / 3
+    train, test = train_test_split(made, test_size=0.2, random_state=42)
+    model = make_pipeline(
+        make_column_transformer(
+            (StandardScaler(), ["trip_distance"]), (OneHotEncoder(handle_unknown="ignore"), ["PU_DO"])
+        ),
+        LinearRegression(),
+    ).fit(train, train["duration"])
+    error = np.sqrt(np.mean((model.predict(test) - test["duration"]) ** 2))
+    assert error < 0.75 * test["duration"].std()
+
+
+@pytest.mark.parametrize(
+    ("typed", "query"),
+    [({}, True), ({"target": "duration"}, True), ({"target": "fare_amount"}, False), ({"query": "FROM data"}, None)],
+)
+def test_taxis_query_makes_its_own_target_alone(typed: dict[str, str], query: bool | None) -> None:
+    """A target of the raw table is looked for there, and a query that was typed wins."""
+    texts = ("target", "query", "test_data", "split", "split_column", "positive", "drop", "ordinal", "roles", "read")
+    options = {**dict.fromkeys(texts, ""), "data": "taxi", "task": "auto", "test_size": 0.2, "folds": 5, "seed": 42}
+    settings = catalog.settings_for(options | {"strict": False} | typed)
+    own = catalog.catalog()["taxi"]["query"]
+    assert settings.query == {True: own, False: "", None: "FROM data"}[query]
+    assert settings.target == typed.get("target", "duration")
+
+
+def test_taxis_columns_are_the_originals(originals: Path) -> None:
+    theirs = pd.read_parquet(originals / "green_tripdata_2021-01.parquet")
+    assert [(name, kind(column)) for name, column in theirs.items()] == list(COLUMNS["taxi"].items())
 
 
 def test_ecommerce_texts_are_made_up() -> None:

@@ -155,6 +155,8 @@ class TableSettings:
     roles: tuple[tuple[str, str], ...] = ()
     read: str = ""
     strict: bool = False
+    # Of `read`, which is what a run's page shows.
+    nullstr: tuple[str, ...] = ()
     # Options that nobody typed: a query may have taken their columns away.
     of_the_sample: tuple[str, ...] = ()
 
@@ -195,12 +197,12 @@ class TableSettings:
     @property
     def missing_words(self) -> tuple[str, ...]:
         """Texts that stand for a missing cell, beside blank ones."""
-        return MISSING_WORDS
+        return (*MISSING_WORDS, *(word for word in self.nullstr if word not in MISSING_WORDS))
 
     def resolved(self) -> dict[str, Any]:
         """Return the parameters by name, as ``settings.json`` has them."""
         values = asdict(self)
-        del values["of_the_sample"]
+        del values["of_the_sample"], values["nullstr"]
         return values
 
 

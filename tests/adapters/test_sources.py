@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lifecycle.adapters import sources, steps
+from lifecycle.adapters import catalog, code, readers, sources, steps
 from lifecycle.errors import UserError
 
 ORIGINALS = {"customer_travel.csv": "Target", "ecommerce_customers.csv": "Yearly Amount Spent"}
 
 
 def read(path: Path, query: str = "") -> pd.DataFrame:
-    return sources.read_table(sources.locate("data", str(path)), query)
+    return readers.read_table(sources.locate("data", str(path)), query)
 
 
 def written(folder: Path, text: str, name: str = "some.csv") -> Path:
@@ -127,10 +127,10 @@ def test_file_uri_is_a_path(tmp_path: Path) -> None:
 
 
 def test_names_are_split_only_where_all_are_samples() -> None:
-    assert sources.split_tables("churn,ecommerce") == ["churn", "ecommerce"]
-    assert sources.split_tables(" churn , iris ") == ["churn", "iris"]
-    assert sources.split_tables("churn") == ["churn"]
-    assert sources.split_tables("/data/a,b.csv") == ["/data/a,b.csv"]
+    assert catalog.split_tables("churn,ecommerce") == ["churn", "ecommerce"]
+    assert catalog.split_tables(" churn , iris ") == ["churn", "iris"]
+    assert catalog.split_tables("churn") == ["churn"]
+    assert catalog.split_tables("/data/a,b.csv") == ["/data/a,b.csv"]
 
 
 @pytest.mark.parametrize(
@@ -143,12 +143,12 @@ def test_names_are_split_only_where_all_are_samples() -> None:
     ],
 )
 def test_registered_name_is_the_samples_or_the_stem(data: str, name: str) -> None:
-    assert sources.model_name(data) == name
+    assert catalog.model_name(data) == name
 
 
 def test_pins_are_the_locks_without_hashes(project: Path) -> None:
     lock = (project / "requirements.txt").read_text(encoding="utf-8")
-    for pin in sources.pinned(["mlflow", "scikit-learn"]):
+    for pin in code.pinned(["mlflow", "scikit-learn"]):
         assert f"\n{pin} \\\n" in lock and "hash" not in pin
 
 
@@ -158,7 +158,7 @@ def test_pins_are_the_locks_without_hashes(project: Path) -> None:
 @pytest.fixture
 def options(tmp_path: Path) -> dict[str, Any]:
     path = written(tmp_path, "a,b,y\n" + "".join(f"{i},{i % 3},{i % 2}\n" for i in range(50)))
-    texts = ("query", "test_data", "split", "split_column", "positive", "drop", "ordinal")
+    texts = ("query", "test_data", "split", "split_column", "positive", "drop", "ordinal", "roles", "read")
     return {
         "data": str(path),
         "target": "y",
@@ -166,6 +166,7 @@ def options(tmp_path: Path) -> dict[str, Any]:
         "test_size": 0.2,
         "folds": 5,
         "seed": 42,
+        "strict": False,
         **dict.fromkeys(texts, ""),
     }
 

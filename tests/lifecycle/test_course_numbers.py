@@ -14,7 +14,8 @@ from sklearn.linear_model import LinearRegression
 from threadpoolctl import threadpool_limits
 
 from lifecycle.adapters.local import InProcess
-from lifecycle.adapters.sources import Source, read_table
+from lifecycle.adapters.readers import read_table
+from lifecycle.adapters.sources import Source
 from lifecycle.coefficients import as_metrics, coefficients
 from lifecycle.contract import Contract
 from lifecycle.least_squares import design_matrix, fitted_preprocessor, intervals, least_squares
@@ -179,8 +180,7 @@ def taxi(originals: Path) -> tuple[PreparedTable, HandedOut]:
         read_table(Source("data", month, originals / f"green_tripdata_2021-{month}.parquet"), TRIPS)
         for month in ("01", "02")
     )
-    train, test, contract = prepare(january, TAXI, february)
-    return read_prepared(train, contract), HandedOut(test[contract.features], test[contract.target])
+    return prepared(january, TAXI, february)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from lifecycle.adapters import candidates, local, projects, registry, searches, sources, steps, tracking
+from lifecycle.adapters import candidates, catalog, local, projects, registry, searches, sources, steps, tracking
 from lifecycle.adapters.cli import Options
 from lifecycle.contract import Contract
 from lifecycle.errors import InnerStepError, UserError
@@ -212,7 +212,7 @@ class Chain:
         began = time.monotonic()
         names = (*steps.TABLE_OPTIONS, "metric", "run_id", "name", "allow_pickle", "fresh")
         given = {name: options[name] for name in names}
-        name = options["name"] or sources.model_name(options["data"])
+        name = options["name"] or catalog.model_name(options["data"])
         own = candidates.own_settings(
             options, metric, name, candidates.chosen_id(identity.key, parent.experiment_id, metric, options)
         )
@@ -244,7 +244,7 @@ class Chain:
         """Make the child of a step that is finished, without a process."""
         run_id = parent.child(step, {"mlflow.project.entryPoint": step, "lifecycle.step": step})
         child = tracking.StepRun(run_id, parent.experiment_id, step)
-        child.log(params=projects.typed(given))
+        child.log(params=projects.typed(sources.logged(given)))
         settings = tracking.artifact(done.info.run_id, tracking.SETTINGS)
         child.text(tracking.SETTINGS, settings.read_text(encoding="utf-8"))
         tracking.copy_inputs(child, done.info.run_id)

@@ -24,7 +24,9 @@ def _text(name: str, default: str, text: str) -> Decorator:
 
 
 def _data(default: str) -> Decorator:
-    return _text("data", default, "A sample's name in data/catalog.yaml, or the path of a CSV or Parquet file.")
+    return _text(
+        "data", default, "A sample's name in data/catalog.yaml, a path, a folder, or an address (docs/sources.md)."
+    )
 
 
 _TABLE = (

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from lifecycle.adapters.sources import pinned
+from lifecycle.adapters.code import pinned
 from lifecycle.adapters.tracking import StepRun
 from lifecycle.contract import Contract
 from lifecycle.models import COLUMNS, COLUMNS_SOURCE

@@ -8,9 +8,9 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 
 from lifecycle import figures, least_squares
+from lifecycle.adapters.code import pinned
 from lifecycle.adapters.finals import draw_regression, say
 from lifecycle.adapters.flavors import EXAMPLE_ROWS, MODEL, PREDICTIONS, metadata_of, predictions_text
-from lifecycle.adapters.sources import pinned
 from lifecycle.adapters.steps import Step
 from lifecycle.coefficients import CONST, as_metrics
 from lifecycle.metrics import adjusted_r2, dummy_scores, prefixed, score_all

@@ -9,10 +9,11 @@ import duckdb
 import numpy as np
 import pandas as pd
 
+from lifecycle.adapters.readers import open_table, run_query
 from lifecycle.adapters.relation import Relation, literal, quoted
-from lifecycle.adapters.sources import Source, read_table
+from lifecycle.adapters.sources import Source
 from lifecycle.audit import AUDITED_ROWS, Finding, crossing, giveaways, separable, twins
-from lifecycle.contract import DATETIME
+from lifecycle.contract import CATEGORICAL, DATETIME, TEXT
 from lifecycle.roles import Reading, looks_like_id
 from lifecycle.settings import FOLD_COLUMN, TWIN_COLUMN, TableSettings
 from lifecycle.table import Prepared, prepare
@@ -60,9 +61,15 @@ def opened(
 ) -> list[Relation]:
     """Open the sources of a table, each after the query."""
     tables = []
-    for source, view in zip(found, ("data", "test_data"), strict=False):
-        connection.register(f"raw_{view}", read_table(source, settings.query))
-        tables.append(Relation(connection, f"raw_{view}", settings.missing_words))
+    # What is asked for as words must not lose its leading zeros by being read as numbers.
+    texts = [name for name, role in settings.roles if role in (CATEGORICAL, TEXT, "id")]
+    for source, name in zip(found, ("data", "test_data"), strict=False):
+        open_table(connection, source, name, folder, texts)
+        view = name
+        if settings.query:
+            view = f"{name}_after_query"
+            run_query(connection, settings.query, name, view, folder)
+        tables.append(Relation(connection, view, settings.missing_words))
     return tables
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from lifecycle.adapters import tracking
 from lifecycle.adapters.cli import INNER
-from lifecycle.adapters.sources import ROOT, handed_on
+from lifecycle.adapters.code import ROOT
+from lifecycle.adapters.sources import handed_on, logged
 from lifecycle.errors import InnerStepError, UserError
 
 
@@ -53,7 +54,7 @@ def run_step(parent: tracking.StepRun, entry_point: str, options: Mapping[str, A
     _put_this_python_first()
     parameters = typed(handed_on(options))
     run_id = parent.child(entry_point, {"mlflow.project.entryPoint": entry_point, "mlflow.project.backend": "local"})
-    tracking.log_params(run_id, parameters)
+    tracking.log_params(run_id, typed(logged(handed_on(options))))
     try:
         # Without env_manager="local" mlflow would look for pyenv: this process runs in the environment already.
         mlflow.run(

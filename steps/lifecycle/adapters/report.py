@@ -3,8 +3,8 @@
 import math
 
 from lifecycle import figures
+from lifecycle.adapters.catalog import short_name
 from lifecycle.adapters.chain import Outcome, TableOutcome
-from lifecycle.adapters.sources import short_name
 from lifecycle.adapters.tracking import StepRun
 
 

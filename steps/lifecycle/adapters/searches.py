@@ -8,10 +8,10 @@ import pandas as pd
 
 from lifecycle import figures
 from lifecycle.adapters import finals, local
+from lifecycle.adapters.catalog import short_name
 from lifecycle.adapters.cli import Options
 from lifecycle.adapters.flavors import log_pipeline
 from lifecycle.adapters.progress import Progress
-from lifecycle.adapters.sources import short_name
 from lifecycle.adapters.steps import Step
 from lifecycle.contract import Contract
 from lifecycle.errors import UserError

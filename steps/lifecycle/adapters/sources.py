@@ -1,23 +1,26 @@
-"""Tables from outside: the catalog of samples, CSV and Parquet files, and the digests of what was read."""
+"""From what was typed to files here: located, fetched once where they lie elsewhere, known by their digest."""
 
-import csv
+import atexit
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import json
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
 
-import yaml
-
-from lifecycle.contract import check_twins
+from lifecycle.adapters.catalog import CATALOG, catalog
+from lifecycle.adapters.places import KIND_NAMES, KINDS, READABLE, Place, kind_of, parse_place, without_secrets
 from lifecycle.errors import UserError, listed
-from lifecycle.settings import TableSettings, parse_names, parse_ordinal, parse_roles
+from lifecycle.reading import ReadOptions
 
-ROOT = Path(__file__).resolve().parents[3]
-CATALOG = ROOT / "data" / "catalog.yaml"
-LOCK = ROOT / "requirements.txt"
-KINDS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".parquet": "parquet", ".pq": "parquet"}
+# What a process has fetched, for those that it starts: by the digest of what was asked, where it lies.
+FETCHED = "LIFECYCLE_FETCHED"
+_LOCK = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -29,140 +32,225 @@ class Source:
     option : str
         ``data`` or ``test_data``, for the errors.
     asked : str
-        As typed.
+        As typed, without secrets.
     path : Path
-        The file.
+        The file or folder here.
+    read : ReadOptions
+        How it is to be read.
+    files : tuple of Path
+        The files to read, in order; empty for the path itself.
     """
 
     option: str
     asked: str
     path: Path
+    read: ReadOptions = field(default_factory=ReadOptions)
+    files: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Let a path stand for its only file."""
+        if not self.files:
+            object.__setattr__(self, "files", (self.path,))
+
+    @property
+    def kind(self) -> str:
+        """One of csv, parquet, json and arrow."""
+        return kind_of(self.files[0].name)
+
+    @property
+    def kind_name(self) -> str:
+        """The kind as people write it."""
+        return KIND_NAMES[self.kind]
+
+    @property
+    def origin(self) -> str:
+        """Where it lies, for a run's page: the path here, or the address without secrets."""
+        place = parse_place(self.option, self.asked)
+        return self.asked if place.is_remote else str(self.path)
+
+    @property
+    def shown(self) -> str:
+        """For sentences."""
+        return self.asked
 
 
-def catalog() -> dict[str, dict[str, Any]]:
-    """Return the samples: by name, the file and the defaults that go with it."""
-    entries: dict[str, dict[str, Any]] = yaml.safe_load(CATALOG.read_text(encoding="utf-8"))
-    return entries
-
-
-def split_tables(data: str) -> list[str]:
-    """Split ``data`` at commas if every part is a sample's name; a path may hold commas."""
-    parts = parse_names(data)
-    return list(parts) if len(parts) > 1 and all(part in catalog() for part in parts) else [data]
-
-
-def locate(option: str, asked: str) -> Source:
-    """Find the file that ``data`` or ``test_data`` means.
+def locate(option: str, asked: str, read: ReadOptions | None = None) -> Source:
+    """Find the files that ``data`` or ``test_data`` means; what lies elsewhere is fetched, once in a run.
 
     Parameters
     ----------
     option : str
         The option's name.
     asked : str
-        A sample's name, a path, or a ``file://`` URI.
+        A sample's name, a path, a folder, a glob or an address.
+    read : ReadOptions, optional
+        How it is to be read.
 
     Raises
     ------
     UserError
         Where there is no such sample or file, or it is not one that can be read.
     """
+    read = read or ReadOptions()
     samples = catalog()
     if not asked.strip():
         raise UserError(f"{option}: nothing was given; name a sample ({listed(samples)}) or give a path.")
     if asked in samples:
-        return Source(option, asked, CATALOG.parent / samples[asked]["file"])
-    parsed = urlparse(asked)
-    if len(parsed.scheme) > 1 and parsed.scheme != "file":
-        raise UserError(
-            f"{option}: {asked!r} is a {parsed.scheme} address, which cannot be read; "
-            "give the path of a CSV or Parquet file."
-        )
-    path = Path(unquote(parsed.path) if parsed.scheme == "file" else asked).expanduser()
+        return Source(option, asked, CATALOG.parent / samples[asked]["file"], read)
+    place = parse_place(option, asked)
+    if place.is_remote:
+        path = _fetched(option, absolute(asked), place)
+    else:
+        path = Path(place.path).expanduser()
+        if (path / "_delta_log").is_dir():
+            path = _fetched(option, absolute(asked), place)
+        elif place.version is not None and path.exists():
+            raise UserError(f"{option}: {asked!r} is no Delta table, so it has no versions; leave ?version= out.")
+        elif has_magic(place.path) and not path.exists():
+            files = [Path(name) for name in sorted(glob(str(path))) if Path(name).is_file()]
+            return Source(option, place.shown, path, read, _of_one_kind(option, place.shown, files, "matches"))
     if not path.exists():
-        looks_like_name = not path.suffix and len(path.parts) == 1
-        if looks_like_name:
-            raise UserError(
-                f"{option}: {asked!r} is neither a sample ({listed(samples)}) nor a file; name a sample or give a path."
-            )
-        if path.is_absolute():
-            raise UserError(f"{option}: there is no file {str(path)!r}; give the path of a CSV or Parquet file.")
-        raise UserError(
-            f"{option}: there is no file {asked!r} in {str(Path.cwd())!r}, where the project runs; "
-            f'give the absolute path, such as -P {option}="$PWD/{asked.removeprefix("./")}".'
-        )
+        raise _missing(option, asked, path)
     if path.is_dir():
-        raise UserError(f"{option}: {asked!r} is a folder; give the path of a CSV or Parquet file in it.")
-    if path.suffix.lower() not in KINDS:
+        files = sorted(file for file in path.iterdir() if file.is_file() and file.name[0] not in "._")
+        return Source(option, place.shown, path, read, _of_one_kind(option, place.shown, files, "holds"))
+    if not kind_of(path.name):
         raise UserError(
-            f"{option}: {asked!r} ends in {path.suffix or 'no suffix'!r}; "
-            f"give a file that ends in one of {listed(KINDS)}."
+            f"{option}: {place.shown!r} ends in {path.suffix or 'no suffix'!r}; "
+            f"give a file that ends in one of {listed(KINDS, 20)}."
         )
-    return Source(option, asked, path)
+    return Source(option, place.shown, path, read)
 
 
-def handed_on(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options for a step that runs in the project's folder: paths relative to this one become absolute."""
-    paths = {
-        name: str(Path(options[name]).absolute())
-        for name in ("data", "test_data")
-        if options.get(name) and options[name] not in catalog() and Path(options[name]).exists()
-    }
-    return {**options, **paths}
-
-
-def short_name(data: str) -> str:
-    """Name a table for people: the sample's name, else the file's."""
-    return data if data in catalog() else Path(urlparse(data).path if "://" in data else data).name
-
-
-def settings_for(options: dict[str, Any]) -> TableSettings:
-    """Resolve the table options of a step: what was not typed comes from the sample's catalog entry.
-
-    Parameters
-    ----------
-    options : dict
-        By the options' names, as click gives them; empty text for what was not typed.
+def check(option: str, asked: str) -> None:
+    """Refuse what cannot be found, without fetching anything.
 
     Raises
     ------
     UserError
-        For anything that is wrong without reading the table.
+        As `locate` does for what lies here.
     """
-    entry = catalog().get(options["data"], {})
-    if not entry:
-        locate("data", options["data"])
-    ordinal = options["ordinal"] or entry.get("ordinal", "")
-    target = options["target"] or entry.get("target", "")
-    own_drop = tuple(name for name in entry.get("drop", ()) if name != target)
-    drop = parse_names(options["drop"]) or own_drop
-    task = options["task"]
-    if task == "auto" and entry and options["target"] in ("", entry["target"]):
-        task = entry["task"]
-    return TableSettings(
-        data=options["data"],
-        target=target,
-        query=options["query"],
-        task=task,
-        test_data=options["test_data"],
-        split=options["split"] or "auto",
-        split_column=options["split_column"],
-        test_size=options["test_size"],
-        folds=options["folds"],
-        seed=options["seed"],
-        positive=options["positive"],
-        drop=drop,
-        ordinal=parse_ordinal(ordinal),
-        roles=parse_roles(options["roles"] or entry.get("roles", "")),
-        read=options["read"],
-        strict=options["strict"],
-        of_the_sample=tuple(name for name in ("drop", "ordinal", "roles") if not options[name] and name in entry),
+    place = parse_place(option, asked)
+    if not place.is_remote and not (Path(place.path).expanduser() / "_delta_log").is_dir():
+        locate(option, asked)
+
+
+def _missing(option: str, asked: str, path: Path) -> UserError:
+    if not path.suffix and len(path.parts) == 1:
+        return UserError(
+            f"{option}: {asked!r} is neither a sample ({listed(catalog())}) nor a file; name a sample or give a path."
+        )
+    if path.is_absolute():
+        return UserError(f"{option}: there is no file {str(path)!r}; give the path of a {READABLE} file.")
+    return UserError(
+        f"{option}: there is no file {asked!r} in {str(Path.cwd())!r}, where the project runs; "
+        f'give the absolute path, such as -P {option}="$PWD/{asked.removeprefix("./")}".'
     )
 
 
-def model_name(data: str) -> str:
-    """Name the registered model of a table: the sample's name, else the file's stem, lower case, others ``_``."""
-    stem = data if data in catalog() else Path(urlparse(data).path if "://" in data else data).stem
-    return "".join(c if c.isascii() and c.isalnum() else "_" for c in stem.lower())
+def _of_one_kind(option: str, shown: str, files: Sequence[Path], verb: str) -> tuple[Path, ...]:
+    """Keep the tables among some files.
+
+    Raises
+    ------
+    UserError
+        Where there are none, or tables of several kinds.
+    """
+    tables = tuple(file for file in files if kind_of(file.name))
+    if not tables:
+        beside = f", only {listed([file.name for file in files], 3)}" if files else ""
+        raise UserError(f"{option}: {shown!r} {verb} no table{beside}; give one or more {READABLE} files.")
+    kinds = {kind_of(file.name): file.name for file in reversed(tables)}
+    if len(kinds) > 1:
+        found = listed(f"{KIND_NAMES[kind]} ({name})" for kind, name in sorted(kinds.items()))
+        raise UserError(
+            f"{option}: {shown!r} {verb} files of several kinds, {found}; give those of one, such as *.csv."
+        )
+    return tables
+
+
+# What lies elsewhere.
+
+
+def _fetched(option: str, asked: str, place: Place) -> Path:
+    """Return where a remote table lies here; it is fetched unless this process or the one that started it has."""
+    name = hashlib.sha256(asked.encode()).hexdigest()
+    with _LOCK:
+        known: dict[str, str] = json.loads(os.environ.get(FETCHED, "{}"))
+        if name in known and Path(known[name]).exists():
+            return Path(known[name])
+        folder = Path(tempfile.mkdtemp(prefix="fetched-", dir=_folder()))
+        try:
+            path = _fetch(option, asked, place, folder)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        os.environ[FETCHED] = json.dumps(known | {name: str(path)})
+        return path
+
+
+def _fetch(option: str, asked: str, place: Place, folder: Path) -> Path:
+    # Imported late: SQLAlchemy and the clients of object stores take a while, and most tables are files.
+    if place.form == "database":
+        from lifecycle.adapters import databases
+
+        return databases.fetch(option, asked, folder)
+    if place.form == "path":
+        from lifecycle.adapters import databases
+
+        return databases.fetch_delta(option, place, folder)
+    from lifecycle.adapters import remote
+
+    return remote.fetch(option, asked, place, folder)
+
+
+_own: list[tuple[int, str]] = []
+
+
+def _folder() -> str:
+    """Return this process's temporary folder, made at its first use and removed when the process ends."""
+    if not _own or _own[0][0] != os.getpid():
+        _own[:] = [(os.getpid(), tempfile.mkdtemp(prefix="lifecycle-"))]
+        atexit.register(_remove, *_own[0])
+    return _own[0][1]
+
+
+def _remove(owner: int, folder: str) -> None:
+    # A worker that was forked has the registration too, and the folder is not its own.
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# For steps that run elsewhere.
+
+
+def absolute(asked: str) -> str:
+    """Return what was typed as a process in another folder must be told it: relative paths become absolute."""
+    head, mark, rest = asked.partition(":///")
+    if mark and head.lower().split("+")[0] == "sqlite":
+        return asked if rest.startswith("/") else f"{head}:///{Path(rest).absolute()}"
+    place = parse_place("data", asked)
+    if place.is_remote or asked in catalog() or asked.startswith(("file:", "dbfs:")):
+        return asked
+    path = Path(place.path).expanduser()
+    if not path.exists() and not has_magic(place.path):
+        return asked
+    return str(path.absolute()) + ("" if place.version is None else f"?version={place.version}")
+
+
+def handed_on(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options for a step that runs in the project's folder: paths relative to this one become absolute."""
+    paths = {name: absolute(options[name]) for name in ("data", "test_data") if options.get(name)}
+    return {**options, **paths}
+
+
+def logged(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options as a run's page may show them: without user and password in an address."""
+    shown = {name: without_secrets(options[name]) for name in ("data", "test_data") if options.get(name)}
+    return {**options, **shown}
+
+
+# Digests.
 
 
 def file_digest(path: Path) -> str:
@@ -171,154 +259,14 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def inputs_digest(sources: list[Source]) -> str:
-    """SHA-256 of the bytes of the inputs: of one file its own, of several the digest of their digests."""
-    digests = [file_digest(source.path) for source in sources]
+def inputs_digest(sources: Sequence[Source]) -> str:
+    """SHA-256 of the bytes of the inputs: of one file its own, of several the digest of their digests.
+
+    The order of a folder's files follows from their names, which do not count beyond that.
+    """
+    digests = [_together([file_digest(file) for file in source.files]) for source in sources]
+    return _together(digests)
+
+
+def _together(digests: list[str]) -> str:
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-
-
-def code_digest() -> str:
-    """SHA-256 of the code in steps/ and of the lock: what a result depends on beside data and settings."""
-    total = hashlib.sha256()
-    for path in [*_code_files(), LOCK]:
-        total.update(f"{path.relative_to(ROOT).as_posix()}\0".encode())
-        total.update(path.read_bytes().replace(b"\r\n", b"\n"))
-        total.update(b"\0")
-    return total.hexdigest()
-
-
-def _code_files() -> Iterator[Path]:
-    yield from sorted((ROOT / "steps").rglob("*.py"))
-
-
-def pinned(packages: list[str]) -> list[str]:
-    """Return the lock's pins of some packages, without hashes, as requirements of a saved model.
-
-    Raises
-    ------
-    LookupError
-        Where the lock does not pin one.
-    """
-    from packaging.requirements import Requirement
-
-    pins: dict[str, str] = {}
-    for line in LOCK.read_text(encoding="utf-8").splitlines():
-        if line[:1].isalnum():
-            requirement = Requirement(line.rstrip("\\").strip())
-            if requirement.marker is None or requirement.marker.evaluate():
-                pins[requirement.name] = f"{requirement.name}{requirement.specifier}"
-    return [pins[package] for package in packages]
-
-
-def read_table(source: Source, query: str) -> Any:
-    """Read a table whole, through the query if there is one.
-
-    Text stays text: a column of Yes and No is not read as booleans. An empty cell is missing.
-
-    Parameters
-    ----------
-    source : Source
-        What to read.
-    query : str
-        SQL that names the raw table ``data``; empty for the table as it is.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Integers with missing cells come as float64, dates as datetime64.
-
-    Raises
-    ------
-    UserError
-        Where the file is empty, cannot be read, or the query fails.
-    """
-    import duckdb
-
-    if source.path.stat().st_size == 0:
-        raise UserError(f"{source.option}: {source.asked!r} is empty; give a table with a header and rows.")
-    kind = KINDS[source.path.suffix.lower()]
-    name = str(source.path)
-    with duckdb.connect() as connection:
-        connection.execute("SET autoinstall_known_extensions = false")
-        try:
-            if kind == "csv":
-                sniffed = connection.execute("SELECT Delimiter, Quote FROM sniff_csv(?)", [name]).fetchall()
-                header = _header(source, *sniffed[0])
-                check_twins(source.option, source.asked, header)
-                table = connection.read_csv(
-                    name,
-                    header=True,
-                    auto_type_candidates=["BIGINT", "DOUBLE", "DATE", "TIMESTAMP", "VARCHAR"],
-                    sample_size=-1,
-                    encoding="utf-8",
-                )
-                if len(header) == 1 and any(mark in header[0] for mark in ",;\t|"):
-                    # duckdb takes the whole line for one column where no separator cuts every row alike.
-                    raise UserError(
-                        f"{source.option}: {source.asked!r} has rows of different widths, so it cannot be told what "
-                        f"separates the names in {header[0]!r}; give every row as many cells as there are names."
-                    )
-                if len(table.columns) != len(header):
-                    raise UserError(
-                        f"{source.option}: {source.asked!r} has {len(header)} names in its first line, and rows of "
-                        f"{len(table.columns)} cells; give every row as many cells as there are names."
-                    )
-            else:
-                nodes = connection.execute("SELECT name, num_children FROM parquet_schema(?)", [name]).fetchall()
-                check_twins(source.option, source.asked, _top_level(nodes))
-                table = connection.read_parquet(name)
-            columns = table.columns
-            if not query:
-                return _without_nullable(table.df())
-            table.create("data")
-        except duckdb.Error as error:
-            raise UserError(f"{source.option}: {source.asked!r} cannot be read: {_first_line(error)}") from error
-        # The result must follow from the table alone: no other file, no variable of ours, one order of rows.
-        connection.execute("SET threads = 1; SET python_enable_replacements = false; SELECT setseed(0.5)").fetchall()
-        connection.execute("SET enable_external_access = false")
-        try:
-            result = connection.sql(query)
-            if result is None:
-                raise UserError("query: the statement returns no table; give a SELECT over the table `data`.")
-            frame = result.df()
-        except duckdb.Error as error:
-            raise UserError(
-                f"query: it fails with {_first_line(error)!r}; the table `data` has the columns {listed(columns)}."
-            ) from error
-    if not len(frame):
-        raise UserError("query: it returns no rows; give a query that keeps some.")
-    return _without_nullable(frame)
-
-
-def _without_nullable(frame: Any) -> Any:
-    """Turn integers with missing cells, which duckdb gives as nullable ones, into float64 with NaN."""
-    return frame.astype(
-        {name: "float64" for name, dtype in frame.dtypes.items() if str(dtype).lstrip("U")[:3] == "Int"}
-    )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
-
-
-def _top_level(nodes: list[tuple[str, int | None]]) -> list[str]:
-    """Return the columns of a Parquet file's schema, which lists each nested column's parts after it."""
-    names, inside = [], 0
-    for name, children in nodes[1:]:
-        if not inside:
-            names.append(name)
-        inside = max(inside - 1, 0) + (children or 0)
-    return names
-
-
-def _header(source: Source, separator: str, quote: str) -> list[str]:
-    """Read the names in a CSV's first record, which may be of several lines.
-
-    Separator and quote are duckdb's, which writes ``(empty)`` for none.
-    """
-    if len(quote) != 1:
-        quote = '"'
-    if len(separator) != 1:
-        separator = ","
-    with source.path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-        return next(csv.reader(stream, delimiter=separator, quotechar=quote), [])

@@ -11,10 +11,11 @@ from typing import Any
 
 import pandas as pd
 
-from lifecycle.adapters import projects, sources, tracking
+from lifecycle.adapters import catalog, code, projects, sources, tracking
 from lifecycle.adapters.cli import Options
 from lifecycle.contract import Contract
 from lifecycle.errors import UserError
+from lifecycle.reading import parse_read
 from lifecycle.settings import TableSettings, step_key, table_key
 from lifecycle.table import PreparedTable, TestRows, read_prepared
 
@@ -75,11 +76,13 @@ def identify(options: Options) -> Identity:
     UserError
         For anything that is wrong with the options or the files' places.
     """
-    settings = sources.settings_for(options)
-    found = [sources.locate("data", settings.data)]
-    if settings.test_data:
-        found.append(sources.locate("test_data", settings.test_data))
-    return Identity(settings, tuple(found), sources.inputs_digest(found), sources.code_digest())
+    asked = {name: options[name] for name in ("data", "test_data") if options[name] or name == "data"}
+    # What lies elsewhere is fetched last, when nothing else can be wrong.
+    for name, place in asked.items():
+        sources.check(name, place)
+    settings, read = catalog.settings_for(options), parse_read(options["read"])
+    found = [sources.locate(name, place, read) for name, place in asked.items()]
+    return Identity(settings, tuple(found), sources.inputs_digest(found), code.code_digest())
 
 
 @dataclass

@@ -25,8 +25,9 @@ from urllib.parse import urlparse
 import numpy as np
 import pandas as pd
 
-from lifecycle.adapters.sources import short_name
+from lifecycle.adapters.catalog import short_name
 from lifecycle.errors import UserError
+from lifecycle.roles import BOOLEAN, INTEGER, REAL, TIME, kind_of
 from lifecycle.settings import TWIN_COLUMN, TableSettings
 from lifecycle.table import TestRows
 from lifecycle.trials import FINISHED, TrialRecord
@@ -51,6 +52,7 @@ INHERITED_TAGS = (
 )
 LONGEST_PARAM = 6000
 LONGEST_SCHEMA = 1_048_575
+SHOWN_TYPES = {INTEGER: "long", REAL: "double", BOOLEAN: "boolean", TIME: "datetime"}
 SETTINGS = "settings.json"
 
 
@@ -399,12 +401,17 @@ def log_dataset(
     """
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
+    # The forms that mlflow's pages show.
+    columns = [
+        {"name": name, "type": SHOWN_TYPES.get(kind_of(sql_type), "string"), "required": False}
+        for name, sql_type in types.items()
+    ]
     dataset = Dataset(
         name=short_name(settings.data),
         digest=data_digest[:36],
         source_type="local",
         source=json.dumps({"uri": source}),
-        schema=json.dumps({"sql": types, "target": settings.target})[:LONGEST_SCHEMA],
+        schema=json.dumps({"mlflow_colspec": columns})[:LONGEST_SCHEMA],
         profile=json.dumps({"num_rows": rows, "num_elements": rows * len(types)}),
     )
     client().log_inputs(run.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
@@ -413,6 +420,24 @@ def log_dataset(
 def log_params(run_id: str, params: Mapping[str, Any]) -> None:
     """Write parameters into any run."""
     client().log_batch(run_id, params=_params(params))
+
+
+def fetch_artifact(uri: str, folder: Path) -> Path:
+    """Fetch ``runs:/<run id>/path``, a file or a folder, and return where it lies.
+
+    Raises
+    ------
+    LookupError
+        Where there is no such run or artifact, with the store's own words.
+    """
+    connect()
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return Path(download_artifacts(artifact_uri=uri, dst_path=str(folder)))
+    except (MlflowException, OSError) as error:
+        raise LookupError(first_line(error)) from error
 
 
 def tag_of(run_id: str, name: str) -> str:
