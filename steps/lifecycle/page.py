@@ -19,7 +19,7 @@ from pandas.api import types
 from lifecycle.columns import levels_of
 from lifecycle.contract import ORDINAL, TEXT, Column, Contract
 
-MOST_BINS = 24
+MOST_BINS = 30
 MOST_LEVELS = 12
 MOST_CLASSES = 6
 FEWEST_ROWS = 20  # of a group whose target is summarised, where bins can be joined
@@ -54,6 +54,8 @@ class Groups:
         Whether the last group is that of the missing cells; it has no low and high.
     whole : bool
         Whether the cells are whole numbers.
+    rest : int
+        How many levels the group after the named ones stands for; 0 where there is none.
     note : str
         What a reader must know to read the groups, or empty.
     """
@@ -66,7 +68,16 @@ class Groups:
     high: Floats = field(default_factory=lambda: np.empty(0))
     missing: bool = False
     whole: bool = False
+    rest: int = 0
     note: str = ""
+
+    @property
+    def named(self) -> "NDArray[np.bool_]":
+        """Whether a group stands for itself: a bin, a level or the missing cells, and not for all other levels."""
+        named = np.ones(len(self.labels), dtype=bool)
+        if self.rest:
+            named[-2 if self.missing else -1] = False
+        return named
 
     @property
     def counts(self) -> tuple[Ints, Ints]:
@@ -88,15 +99,16 @@ def groups_of(train: Cells, test: Cells, column: Column | None = None) -> Groups
     Returns
     -------
     Groups
-        Numbers of at most 12 distinct values, one group a value; else at most about 24 bins with round edges, in
+        Numbers of at most 12 distinct values, one group a value; else at most about 30 bins with round edges, in
         equal ratios where the numbers are positive and very skewed, with open bins at the ends where a few far
-        numbers would squash the rest. Times: equal spans. Other cells: the 12 most frequent levels, then the rest.
-        Missing cells, if any, last.
+        numbers would squash the rest. Times: equal spans. Other cells: the 12 levels most frequent in training, then
+        the rest. Missing cells, if any, last.
     """
     both = pd.concat([train, test], ignore_index=True)
     if types.is_datetime64_any_dtype(both):
-        naive = both.dt.tz_localize(None)
-        return _binned((naive - pd.Timestamp(0)).dt.total_seconds().to_numpy(dtype="float64"), len(train), "time")
+        # Not by nanoseconds, which end in 2262.
+        moments = both.dt.tz_localize(None).to_numpy().astype("M8[ms]")
+        return _binned(np.where(np.isnat(moments), np.nan, moments.astype(np.int64) / 1000), len(train), "time")
     if types.is_numeric_dtype(both) and not types.is_bool_dtype(both):
         values = both.to_numpy(dtype="float64", na_value=np.nan)
         distinct = np.unique(values[~np.isnan(values)])
@@ -106,8 +118,10 @@ def groups_of(train: Cells, test: Cells, column: Column | None = None) -> Groups
         return _split(codes, [f"{value:,.6g}".replace("-", "−") for value in distinct], len(train))
     levels = levels_of(both)
     codes, names = pd.factorize(levels)
-    counts = np.bincount(codes[codes >= 0], minlength=len(names))
-    frequent = sorted(range(len(names)), key=lambda place: (-counts[place], str(names[place])))
+    present = codes >= 0
+    counts = np.bincount(codes[present], minlength=len(names))
+    of_train = np.bincount(codes[: len(train)][present[: len(train)]], minlength=len(names))
+    frequent = sorted(range(len(names)), key=lambda place: (-of_train[place], -counts[place], str(names[place])))
     if column is not None and column.role == TEXT and counts[frequent[:MOST_LEVELS]].sum() < 0.5 * counts.sum():
         lengths = levels.str.len().to_numpy(dtype="float64", na_value=np.nan)
         found = groups_of(pd.Series(lengths[: len(train)]), pd.Series(lengths[len(train) :]))
@@ -122,15 +136,15 @@ def groups_of(train: Cells, test: Cells, column: Column | None = None) -> Groups
     place_of[-1] = -1
     rest = len(names) - len(kept)
     labels = [str(names[place]) for place in kept] + ([f"{rest:,} more"] if rest else [])
-    return _split(place_of[codes], labels, len(train))
+    return _split(place_of[codes], labels, len(train), rest=rest)
 
 
-def _split(codes: NDArray[Any], labels: Sequence[str], rows: int, **bins: Any) -> Groups:
+def _split(codes: NDArray[Any], labels: Sequence[str], rows: int, **more: Any) -> Groups:
     """Make groups of codes, -1 being a missing cell; the first ``rows`` are training rows."""
     missing = bool((codes < 0).any())
     names = (*labels, "missing") if missing else tuple(labels)
     places = np.where(codes < 0, len(labels), codes).astype(np.int64)
-    return Groups(names, places[:rows], places[rows:], missing=missing, **bins)
+    return Groups(names, places[:rows], places[rows:], missing=missing, **more)
 
 
 def _binned(values: Floats, rows: int, scale: str) -> Groups:
@@ -164,14 +178,14 @@ def _edges(present: Floats, scale: str, whole: bool) -> tuple[str, Floats]:
     start, end = (float(value) for value in np.quantile(present, [0.005, 0.995]))
     if end > start and high / 3 - low / 3 > end - start:
         low, high = start, end
-    step = _nice(high / most - low / most, scale == "time")
+    step = _nice(high / most - low / most, scale == "time", (1, 2, 5) if whole else (1, 2, 2.5, 5))
     if whole:
         step = max(step, 1.0)
     if high > low and np.isfinite(step) and step > 0 and high / step < 1e15 and low / step > -1e15:
         first = np.floor(low / step)
         edges = np.arange(first, np.floor(high / step) + 2) * step
         # Without the dust of multiplying: 0.30000000000000004 is 0.3.
-        edges = np.round(edges, max(0, 2 - int(np.floor(np.log10(step))))) if 1e-12 < step < 1 else edges
+        edges = np.round(edges, max(0, 2 - int(np.floor(np.log10(step))))) if 1e-12 < step < 10 else edges
     else:
         edges = np.linspace(low, high, most + 1)
     return scale, np.unique(edges)
@@ -191,15 +205,15 @@ SECONDS = np.array(
 )
 
 
-def _nice(step: float, time: bool) -> float:
-    """Round a step up to 1, 2 or 5 of a power of ten; of seconds, to a usual span of time."""
+def _nice(step: float, time: bool = False, multiples: Sequence[float] = (1, 2, 5)) -> float:
+    """Round a step up to a multiple of a power of ten; of seconds, to a usual span of time."""
     if time and step <= SECONDS[-1]:
         return float(SECONDS[np.searchsorted(SECONDS, step)])
     unit = 86_400.0 if time else 1.0
     if step < 1e-300:
         return 0.0
     power = 10.0 ** np.floor(np.log10(step / unit))
-    return float(next((m for m in (1, 2, 5) if m * power * unit >= step), 10) * power * unit)
+    return float(next((m for m in multiples if m * power * unit >= step), 10) * power * unit)
 
 
 def _span(low: float, high: float, scale: str, whole: bool) -> str:
@@ -419,7 +433,7 @@ def explained(groups: Groups, target: Cells, contract: Contract) -> float:
 # Words: whatever a user's table may hold, written so that HTML takes it for text.
 
 # What no reader can see, what turns the direction of a line, and halves of characters that UTF-8 cannot write.
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+_UNSEEN = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 
 def short(text: object, width: int = 80) -> str:
@@ -466,7 +480,9 @@ def number(value: float) -> str:
     if np.isnan(value):
         return "–"
     size = abs(value)
-    if size and (size >= 1e9 or size < 1e-4):
+    if not size:
+        return "0"
+    if size >= 1e9 or size < 1e-4:
         digits, power = f"{value:.2e}".split("e")
         text = f"{digits.rstrip('0').rstrip('.')}e{int(power)}"
     elif value == np.floor(value):
@@ -481,6 +497,8 @@ def percent(share: float) -> str:
     """Write a share (0 to 1) in percent: 0 % and 100 % only where they are exact; a dash for NaN."""
     if np.isnan(share):
         return "–"
+    if not share:
+        return "0%"
     if 0 < share < 0.0005:
         return "<0.1%"
     if 0.9995 < share < 1:
@@ -514,8 +532,9 @@ def _number_of(row: Mapping[str, Any], name: str) -> float:
 # --------------------------------------------------------------------------------------------------
 # Drawing: SVG whose colours are the document's, in user units that are pixels on a phone.
 
-WIDTH, LABELS, VALUES, LINE = 360.0, 116.0, 48.0, 20.0
+WIDTH, VALUES, LINE = 360.0, 48.0, 20.0
 TALL, LEFT, FOOT, MISSING = 168.0, 38.0, 20.0, 52.0
+MOST_LETTERS, LETTER = 18, 6.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -532,6 +551,8 @@ class Panel:
         The lowest and the highest value.
     height : float
         Of the picture.
+    left : float
+        Where the values begin, beside the labels.
     """
 
     upright: bool
@@ -539,6 +560,7 @@ class Panel:
     end: Floats
     bounds: tuple[float, float]
     height: float
+    left: float
 
     def at(self, value: float) -> float:
         """Give the place of a value."""
@@ -546,15 +568,25 @@ class Panel:
         part = (min(max(value, low), high) / 2 - low / 2) / (high / 2 - low / 2)
         if self.upright:
             return self.height - FOOT - part * (self.height - FOOT - 8)
-        return LABELS + part * (WIDTH - LABELS - VALUES)
+        return self.left + part * (WIDTH - self.left - VALUES)
 
-    def box(self, first: int, last: int, low: float, high: float, kind: str, title: str = "") -> str:
-        """Draw a box over groups between two values."""
-        a, b = self.start[first], self.end[last]
+    def _corners(self, first: int, last: int, low: float, high: float) -> tuple[float, float, float, float]:
+        a, b = float(self.start[first]), float(self.end[last])
         v, w = sorted((self.at(low), self.at(high)))
-        x, y, width, height = (a, v, b - a, w - v) if self.upright else (v, a, w - v, b - a)
-        said = f"><title>{escape(title)}</title></rect>" if title else "/>"
-        return f'<rect class="{kind}" x="{x:.4g}" y="{y:.4g}" width="{width:.4g}" height="{height:.4g}"{said}'
+        return (a, v, b - a, w - v) if self.upright else (v, a, w - v, b - a)
+
+    def box(self, first: int, last: int, low: float, high: float, kind: str, title: str) -> str:
+        """Draw a box over groups between two values; ``title`` is what a pointer shows."""
+        x, y, width, height = self._corners(first, last, low, high)
+        return (
+            f'<rect class={kind} x="{x:.4g}" y="{y:.4g}" width="{width:.4g}" height="{height:.4g}">'
+            f"<title>{escape(title)}</title></rect>"
+        )
+
+    def outline(self, first: int, last: int, low: float, high: float) -> str:
+        """Draw the same box as a part of a path."""
+        x, y, width, height = self._corners(first, last, low, high)
+        return f"M{x:.4g} {y:.4g}h{width:.4g}v{height:.4g}h{-width:.4g}z"
 
     def stroke(self, first: int, last: int, value: float) -> str:
         """Draw a stroke over groups at a value, as a part of a path."""
@@ -566,20 +598,22 @@ def _panel(groups: Groups, bounds: tuple[float, float]) -> Panel:
     size = len(groups.labels)
     if groups.scale == "levels":
         start = 4 + LINE * np.arange(size, dtype=np.float64)
-        return Panel(False, start + 3, start + LINE - 3, bounds, 8 + LINE * max(size, 1))
+        longest = max((len(short(label, MOST_LETTERS)) for label in groups.labels), default=0)
+        left = 12 + LETTER * max(longest, 3)
+        return Panel(False, start + 3, start + LINE - 3, bounds, 8 + LINE * max(size, 1), left)
     bins = len(groups.low)
     step = (WIDTH - LEFT - 4 - (MISSING if groups.missing else 0)) / bins
     start = LEFT + step * np.arange(bins, dtype=np.float64)
     end = start + step - min(1.0, step / 8)
     if groups.missing:
         start, end = np.append(start, WIDTH - MISSING + 16), np.append(end, WIDTH - 20)
-    return Panel(True, start, end, bounds, TALL)
+    return Panel(True, start, end, bounds, TALL, LEFT)
 
 
 def _label(x: float, y: float, text: str, kind: str = "", whole: str = "") -> str:
     """Write a text; ``whole`` is what a pointer shows."""
     marked = f' class="{kind}"' if kind else ""
-    said = f"<title>{_e(whole, 200)}</title>" if whole else ""
+    said = f"<title>{_e(whole, 80)}</title>" if whole else ""
     return f'<text{marked} x="{x:.4g}" y="{y:.4g}">{said}{escape(text)}</text>'
 
 
@@ -588,9 +622,8 @@ def _ground(panel: Panel, groups: Groups, ticks: Sequence[tuple[float, str]]) ->
     drawn = []
     if not panel.upright:
         for place, label in enumerate(groups.labels):
-            shown = short(label, 18) or "(empty)"
-            # The last ones may be ours: the levels left over, and the missing cells.
-            drawn.append(_label(LABELS - 8, panel.end[place] - 3, shown, "e", label if shown != label else ""))
+            shown = short(label, MOST_LETTERS) or "(empty)"
+            drawn.append(_label(panel.left - 8, panel.end[place] - 3, shown, "e", label if shown != label else ""))
         return "".join(drawn)
     right = WIDTH - 4
     for value, text in ticks:
@@ -633,7 +666,7 @@ def _axis(groups: Groups, panel: Panel) -> list[tuple[float, str]]:
 
 def _ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
     """Give at most about ``most`` round values between two, with their texts."""
-    step = _nice(high / most - low / most, False)
+    step = _nice(high / most - low / most)
     if not step or not np.isfinite(step) or max(abs(low), abs(high)) / step > 1e12:
         return [(low, number(low))]
     values = np.arange(np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9) + 1) * step
@@ -658,16 +691,16 @@ CALENDAR = (
 
 def _calendar(low: float, high: float) -> list[tuple[float, str]]:
     """Give at most five usual moments between two, in seconds since 1970, with their texts."""
-    marks: list[tuple[float, str]] = []
     for unit, step in CALENDAR:
         kind = cast(Any, f"M8[{unit}]")
-        first, last = (int(np.datetime64(int(end), "s").astype(kind).astype(np.int64)) for end in (low, high))
-        if (last - first) // step > 5:
+        ends = [int(np.datetime64(int(end), "s").astype(kind).astype(np.int64)) for end in (low, high)]
+        if (ends[1] - ends[0]) // step > 5:
             continue
-        moments = np.arange(-(-first // step) * step, last + 1, step).astype(kind)
-        marks = [(float(m.astype("M8[s]").astype(np.int64)), str(m).replace("T", " ")[-11:]) for m in moments]
-        return [(at, text) for at, text in marks if low <= at <= high]
-    return marks
+        moments = np.arange(-(-ends[0] // step) * step, ends[1] + 1, step).astype(kind)
+        texts = [str(m.astype("M8[m]"))[5:].replace("T", " ") if unit in "mh" else str(m) for m in moments]
+        places = moments.astype("M8[s]").astype(np.int64)
+        return [(float(at), text) for at, text in zip(places, texts, strict=True) if low <= at <= high]
+    return []
 
 
 def _svg(panel: Panel, said: str, drawn: str) -> str:
@@ -697,21 +730,25 @@ def draw_distribution(groups: Groups, frame: pd.DataFrame, name: str) -> str:
         A ``figure`` element.
     """
     train, test = frame["train_share"].to_numpy(), frame["test_share"].to_numpy()
-    top = float(np.nanmax(np.concatenate([train, test, [1e-9]])))
+    named = groups.named
+    top = float(np.nanmax(np.concatenate([train[named], test[named], [1e-9]])))
     panel = _panel(groups, (0.0, top))
     drawn = [_ground(panel, groups, [(v, percent(v)) for v, _ in _ticks(0.0, top, 3)])]
     strokes = []
     for place, label in enumerate(groups.labels):
         title = f"{short(label, 60)}: train {percent(train[place])}, test {percent(test[place])}"
-        if train[place] > 0 or not panel.upright:
+        if named[place] and (train[place] > 0 or not panel.upright):
             drawn.append(panel.box(place, place, 0.0, np.nan_to_num(train[place]), "a", title))
-        if test[place] >= 0 and (train[place] > 0 or test[place] > 0):
+        # All other levels together would dwarf those that have a name: their shares are written, not drawn.
+        if named[place] and test[place] >= 0 and (train[place] > 0 or test[place] > 0):
             strokes.append(panel.stroke(place, place, test[place]))
         if not panel.upright:
             drawn.append(_label(WIDTH - 2, panel.end[place] - 3, percent(train[place]), "e"))
     drawn.append(f'<path class="b" d="{"".join(strokes)}"/>')
     note = f" <small>by {groups.note}</small>" if groups.note else ""
     note += " <small>log scale</small>" if groups.scale == "log" else ""
+    for place in np.flatnonzero(np.isinf(groups.low) | np.isinf(groups.high)).tolist():
+        note += f" <small>{escape(groups.labels[place])}: {percent(train[place])}</small>"
     most = int(np.nanargmax(train)) if len(train) and np.isfinite(train).any() else -1
     said = f"Distribution of {short(name, 80)} in training and test rows"
     said += f"; most rows in {short(groups.labels[most], 60)}, {percent(train[most])}" if most >= 0 else ""
@@ -751,9 +788,9 @@ def draw_target(groups: Groups, frame: pd.DataFrame, whole: pd.DataFrame, name: 
     ends = np.concatenate([frame["low"], frame["high"], [usual]])
     ends = ends[np.isfinite(ends)]
     low, high = (float(ends.min()), float(ends.max())) if len(ends) else (0.0, 1.0)
-    low = 0.0 if share else low - (high - low) * 0.04
-    high = max(high, 1e-3) if share else high + (high - low) * 0.04
-    if not high > low:
+    room = high * 0.04 - low * 0.04
+    low, high = (0.0, max(high, 1e-3)) if share else (low - room, high + room)
+    if not high / 2 > low / 2:
         low, high = low - abs(low) * 0.05 - 0.5, high + abs(high) * 0.05 + 0.5
     panel = _panel(groups, (low, high))
     ticks = [(v, percent(v) if share else text) for v, text in _ticks(low, high, 4)]
@@ -784,17 +821,23 @@ def _stacked(groups: Groups, frame: pd.DataFrame, said: str, contract: Contract)
     panel = _panel(groups, (0.0, 1.0))
     names = list(dict.fromkeys(frame["class"]))
     drawn = [_ground(panel, groups, [(0.0, "0%"), (0.5, "50%"), (1.0, "100%")])]
+    boxes: list[list[str]] = [[] for _ in names]
     shares = frame["value"].to_numpy().reshape(len(names), -1)
     part = frame.iloc[: shares.shape[1]]
     for place, (first, last) in enumerate(zip(part["first"], part["last"], strict=True)):
         below = 0.0
         for position, share in enumerate(shares[:, place]):
             if share > 0:
-                title = f"{short(names[position], 40)}: {percent(share)}"
-                drawn.append(panel.box(first, last, below, below + share, f"k k{position}", title))
+                boxes[position].append(panel.outline(first, last, below, below + share))
                 below += share
         if not panel.upright:
             drawn.append(_label(WIDTH - 2, panel.end[first] - 3, f"{int(part['train_rows'].iloc[place]):,}", "e"))
+    # One shape a class: a hundred columns of seven classes must stay a small page.
+    drawn += [
+        f'<path class="k k{position}" d="{"".join(d)}"><title>{_e(names[position], 40)}</title></path>'
+        for position, d in enumerate(boxes)
+        if d
+    ]
     key = "".join(f'<i class="k{position}"></i>{_e(name, 16)}' for position, name in enumerate(names))
     return _figure(
         f'Classes of {_e(contract.target, 30)}<span class="key">{key}</span>', _svg(panel, said, "".join(drawn))
@@ -818,7 +861,7 @@ def _spark(train: Floats) -> str:
 
 STYLE = """
 :root{color-scheme:light dark;--paper:#f6f7f9;--card:#fff;--ink:#1d2126;--soft:#59616b;--line:#e1e5ea;--grid:#e9ecf0;
---bar:#7fb3d6;--test:#c04a00;--band:#cfe3f1;--mid:#005f96;--link:#005f96;--bad:#a82a00;--warn:#7a5200;--chip:#eef1f5;
+--bar:#5a9bc8;--test:#c04a00;--band:#b3d3ea;--mid:#005f96;--link:#005f96;--bad:#a82a00;--warn:#7a5200;--chip:#eef1f5;
 --k0:#0072b2;--k1:#d55e00;--k2:#009e73;--k3:#cc79a7;--k4:#e69f00;--k5:#56b4e9;--k6:#6a6a6a}
 @media(prefers-color-scheme:dark){:root{--paper:#121417;--card:#1b1e23;--ink:#e8eaed;--soft:#a4acb6;--line:#2d3239;
 --grid:#2a2f36;--bar:#3f7fa8;--test:#f5a742;--band:#23465e;--mid:#7cc8f2;--link:#7cc8f2;--bad:#ff9470;--warn:#f0c04f;
@@ -847,11 +890,12 @@ table{border-collapse:collapse;width:100%;font-size:13.5px;font-variant-numeric:
 th{font-weight:500;color:var(--soft);font-size:12px;text-align:left;white-space:nowrap}
 th,td{padding:5px 12px;border-top:1px solid var(--line);vertical-align:middle}thead tr:first-child th{border-top:0}
 td.n,th.n{text-align:right;white-space:nowrap}
-td:first-child{max-width:280px;overflow-wrap:anywhere;unicode-bidi:isolate}
+td:first-child{min-width:8em;max-width:280px;overflow-wrap:anywhere;unicode-bidi:isolate}
 ul{list-style:none;margin:0;padding:0}li{padding:7px 0;border-top:1px solid var(--line);overflow-wrap:anywhere}
 li:first-child{border-top:0}
 .two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(300px,100%),1fr));gap:8px 32px;margin-top:12px}
-figure{margin:0;min-width:0}figcaption{display:flex;flex-wrap:wrap;gap:0 14px;margin-bottom:2px;overflow-wrap:anywhere}
+figure{margin:0;min-width:0}figcaption{max-width:480px;display:flex;flex-wrap:wrap;gap:0 14px;margin-bottom:2px;
+overflow-wrap:anywhere}
 .key{margin-left:auto}.key i{display:inline-block;width:11px;height:11px;border-radius:2px;margin:0 5px 0 11px;
 vertical-align:-1px}
 .ka{background:var(--bar)}.key .kb{background:var(--test);height:3px;vertical-align:3px}.kc{background:var(--band)}
@@ -1058,20 +1102,21 @@ def _contents(
     lines = []
     for one in (whole, *drawn):
         row = rows.get(one.column.name, {})
+        shares = one.shares["train_share"].to_numpy()[one.groups.named]
         moved = f'<span class=warn title="more than chance">{percent(one.apart)}</span>'
         lines.append(
             f"<tr><td>{_link(one)}<td><span class=chip>{_e(one.column.role, 20)}</span>"
             f"<td>{_e(one.column.type, 20)}<td class=n>{percent(_number_of(row, 'missing'))}"
-            f"<td class=n>{number(_number_of(row, 'distinct'))}<td>{_spark(one.shares['train_share'].to_numpy())}"
+            f"<td class=n>{number(_number_of(row, 'distinct'))}<td>{_spark(shares)}"
             f"<td class=n>{percent(one.explained)}<td class=n>{moved if one.differs else percent(one.apart)}"
         )
     return (
         '<h2 id="contents">Contents</h2><div class="card wide"><table><thead><tr><th>column<th>role<th>type'
-        "<th class=n>missing<th class=n>distinct<th>distribution<th class=n>explains<th class=n>train to test"
+        "<th class=n>missing<th class=n>distinct<th>distribution<th class=n>explains<th class=n>shift"
         f"<tbody>{''.join(lines)}</table></div>"
         "<p class=soft>explains: the share of the target"
         f"{'’s ranks' if contract.task == 'regression' else ''} that the column’s groups explain alone, chance taken "
-        "off. train to test: the share of test rows that would have to move to another group for the two to agree; "
+        "off. shift: the share of test rows that would have to move to another group for the two to agree; "
         f"marked where it is over {percent(APART)} and over {number(TIMES_CHANCE)} times what chance gives.</p>"
     )
 
@@ -1123,7 +1168,7 @@ def _card(
     marked = f"<span class=warn>{percent(one.apart)}</span>" if one.differs else percent(one.apart)
     more = [
         ("explains alone", percent(one.explained)),
-        ("train to test", f"{marked} (chance {percent(one.chance)})" if np.isfinite(one.apart) else "–"),
+        ("shift train to test", f"{marked} (chance {percent(one.chance)})" if np.isfinite(one.apart) else "–"),
     ]
     return (
         f'<section class=card id="{one.anchor}">{_heading(name, one.column.role, one.column.type, found)}'
