@@ -26,6 +26,7 @@ FEWEST_ROWS = 20  # of a group whose target is summarised, where bins can be joi
 LEAST_SHARE = 0.02
 # A column's train and test rows are called different from here on, in shares of rows and in times of chance.
 APART, TIMES_CHANCE = 0.05, 3.0
+RARE = 0.02  # share below which the most frequent number of a column is not shown
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -1105,14 +1106,14 @@ def _contents(
         shares = one.shares["train_share"].to_numpy()[one.groups.named]
         moved = f'<span class=warn title="more than chance">{percent(one.apart)}</span>'
         lines.append(
-            f"<tr><td>{_link(one)}<td><span class=chip>{_e(one.column.role, 20)}</span>"
-            f"<td>{_e(one.column.type, 20)}<td class=n>{percent(_number_of(row, 'missing'))}"
-            f"<td class=n>{number(_number_of(row, 'distinct'))}<td>{_spark(shares)}"
+            f"<tr><td>{_link(one)}<td><span class=chip>{_e(one.column.role, 20)}</span><td>{_spark(shares)}"
+            f"<td class=n>{percent(_number_of(row, 'missing'))}<td class=n>{number(_number_of(row, 'distinct'))}"
             f"<td class=n>{percent(one.explained)}<td class=n>{moved if one.differs else percent(one.apart)}"
+            f"<td>{_e(one.column.type, 20)}"
         )
     return (
-        '<h2 id="contents">Contents</h2><div class="card wide"><table><thead><tr><th>column<th>role<th>type'
-        "<th class=n>missing<th class=n>distinct<th>distribution<th class=n>explains<th class=n>shift"
+        '<h2 id="contents">Contents</h2><div class="card wide"><table><thead><tr><th>column<th>role'
+        "<th>distribution<th class=n>missing<th class=n>distinct<th class=n>explains<th class=n>shift<th>type"
         f"<tbody>{''.join(lines)}</table></div>"
         "<p class=soft>explains: the share of the target"
         f"{'’s ranks' if contract.task == 'regression' else ''} that the column’s groups explain alone, chance taken "
@@ -1125,7 +1126,9 @@ def _stats(row: Mapping[str, Any], more: Sequence[tuple[str, str]] = ()) -> str:
     """List what the profile has of a column."""
     said = [("missing", percent(_number_of(row, "missing"))), ("distinct", number(_number_of(row, "distinct")))]
     said += [(name, _cell(row.get(name))) for name in ("mean", "std", "low", "median", "high")]
-    if (shown := _cell(row.get("most_frequent"))) != "–":
+    # Of measured quantities the most frequent one says nothing.
+    frequent = _number_of(row, "share") >= RARE or np.isnan(_number_of(row, "mean"))
+    if frequent and (shown := _cell(row.get("most_frequent"))) != "–":
         said.append(("most frequent", f"{shown} ({percent(_number_of(row, 'share'))})"))
     said += more
     return (
