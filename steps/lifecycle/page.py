@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.api import types
 
-from lifecycle.columns import levels_of
+from lifecycle.columns import level_of, levels_of
 from lifecycle.contract import ORDINAL, TEXT, Column, Contract
 
 MOST_BINS = 30
@@ -286,13 +286,16 @@ def target_frame(groups: Groups, target: Cells, contract: Contract) -> pd.DataFr
     for number_, (first, last) in enumerate(spans):
         place[first : last + 1] = number_
     codes = place[groups.train]
-    base = {
+    base: dict[str, NDArray[Any]] = {
         "first": np.array([first for first, _ in spans], dtype=np.int64),
         "last": np.array([last for _, last in spans], dtype=np.int64),
-        "group": [
-            groups.labels[a] if a == b else _span(groups.low[a], groups.high[b], groups.scale, groups.whole)
-            for a, b in spans
-        ],
+        "group": np.array(
+            [
+                groups.labels[a] if a == b else _span(groups.low[a], groups.high[b], groups.scale, groups.whole)
+                for a, b in spans
+            ],
+            dtype=object,
+        ),
         "train_rows": np.array([rows[a : b + 1].sum() for a, b in spans], dtype=np.int64),
         "test_rows": np.array([test_rows[a : b + 1].sum() for a, b in spans], dtype=np.int64),
     }
@@ -311,11 +314,12 @@ def target_frame(groups: Groups, target: Cells, contract: Contract) -> pd.DataFr
         for position, name in enumerate(names):
             if contract.positive is None or name == _text(contract.positive):
                 parts.append((name, *_wilson(table[:, position], table.sum(axis=1))))
-    frames = [
-        pd.DataFrame({**base, "class": name, "value": value, "low": low, "high": high})
-        for name, value, low, high in parts
-    ]
-    return pd.concat(frames, ignore_index=True)
+    names_of, values, lows, highs = zip(*parts, strict=True)
+    data = {column: np.tile(cells, len(parts)) for column, cells in base.items()}
+    data["class"] = np.repeat(np.array(names_of, dtype=object), len(spans))
+    for column, arrays in (("value", values), ("low", lows), ("high", highs)):
+        data[column] = np.concatenate(arrays)
+    return pd.DataFrame(data)
 
 
 def _joined(groups: Groups, rows: Ints) -> list[tuple[int, int]]:
@@ -337,7 +341,7 @@ def _joined(groups: Groups, rows: Ints) -> list[tuple[int, int]]:
 
 
 def _text(label: Any) -> str:
-    return str(levels_of(pd.Series([label], dtype=object)).iloc[0])
+    return str(level_of(label))
 
 
 def _classes(target: Cells, contract: Contract) -> tuple[list[str], Ints]:
@@ -433,6 +437,7 @@ def explained(groups: Groups, target: Cells, contract: Contract) -> float:
 # --------------------------------------------------------------------------------------------------
 # Words: whatever a user's table may hold, written so that HTML takes it for text.
 
+EMPTY = "(empty)"
 # What no reader can see, what turns the direction of a line, and halves of characters that UTF-8 cannot write.
 _UNSEEN = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
@@ -510,6 +515,11 @@ def percent(share: float) -> str:
 def _e(text: object, width: int = 80) -> str:
     """Cut and escape a text of the user's."""
     return escape(short(text, width))
+
+
+def _named(name: object, width: int = 80) -> str:
+    """Cut and escape a name, which may be of blanks alone."""
+    return _e(name, width) or EMPTY
 
 
 def _cell(value: Any, width: int = 40) -> str:
@@ -623,7 +633,7 @@ def _ground(panel: Panel, groups: Groups, ticks: Sequence[tuple[float, str]]) ->
     drawn = []
     if not panel.upright:
         for place, label in enumerate(groups.labels):
-            shown = short(label, MOST_LETTERS) or "(empty)"
+            shown = short(label, MOST_LETTERS) or EMPTY
             drawn.append(_label(panel.left - 8, panel.end[place] - 3, shown, "e", label if shown != label else ""))
         return "".join(drawn)
     right = WIDTH - 4
@@ -839,7 +849,7 @@ def _stacked(groups: Groups, frame: pd.DataFrame, said: str, contract: Contract)
         for position, d in enumerate(boxes)
         if d
     ]
-    key = "".join(f'<i class="k{position}"></i>{_e(name, 16)}' for position, name in enumerate(names))
+    key = "".join(f'<i class="k{position}"></i>{_named(name, 16)}' for position, name in enumerate(names))
     return _figure(
         f'Classes of {_e(contract.target, 30)}<span class="key">{key}</span>', _svg(panel, said, "".join(drawn))
     )
@@ -864,7 +874,8 @@ STYLE = """
 :root{color-scheme:light dark;--paper:#f6f7f9;--card:#fff;--ink:#1d2126;--soft:#59616b;--line:#e1e5ea;--grid:#e9ecf0;
 --bar:#5a9bc8;--test:#c04a00;--band:#b3d3ea;--mid:#005f96;--link:#005f96;--bad:#a82a00;--warn:#7a5200;--chip:#eef1f5;
 --k0:#0072b2;--k1:#d55e00;--k2:#009e73;--k3:#cc79a7;--k4:#e69f00;--k5:#56b4e9;--k6:#6a6a6a}
-@media(prefers-color-scheme:dark){:root{--paper:#121417;--card:#1b1e23;--ink:#e8eaed;--soft:#a4acb6;--line:#2d3239;
+@media screen and (prefers-color-scheme:dark){:root{--paper:#121417;
+--card:#1b1e23;--ink:#e8eaed;--soft:#a4acb6;--line:#2d3239;
 --grid:#2a2f36;--bar:#3f7fa8;--test:#f5a742;--band:#23465e;--mid:#7cc8f2;--link:#7cc8f2;--bad:#ff9470;--warn:#f0c04f;
 --chip:#282d34;--k0:#2f8fcb;--k1:#e8792b;--k2:#17b387;--k6:#9a9a9a}}
 *{box-sizing:border-box}
@@ -911,7 +922,7 @@ text{font-size:11px;fill:var(--ink)}.e{text-anchor:end}.m{text-anchor:middle}
 .k6{fill:var(--k6);background:var(--k6)}
 details{margin-top:10px}summary{color:var(--soft);font-size:13px;cursor:pointer}
 @media(max-width:600px){main{padding:18px 12px 40px}.card{padding:12px}h1{font-size:23px}th,td{padding:5px 8px}}
-@media print{:root{--paper:#fff}body{font-size:12px}main{max-width:none;padding:0}
+@media print{:root{color-scheme:light;--paper:#fff}body{font-size:12px}main{max-width:none;padding:0}
 .card{break-inside:avoid;border-radius:0}.two{grid-template-columns:1fr 1fr}h2{break-after:avoid}
 svg,.key i{print-color-adjust:exact;-webkit-print-color-adjust:exact}summary{display:none}}
 """
@@ -999,6 +1010,11 @@ def page(
         )
     anchors = {contract.target: "target"} | {one.column.name: one.anchor for one in drawn}
     found = _findings(findings)
+    every = Groups(("all",), np.zeros(len(target), np.int64), np.zeros(0, np.int64))
+    whole = target_frame(every, target, contract)
+    cards = (
+        _card(one, rows.get(one.column.name, {}), contract, target, whole, _of(found, one.column.name)) for one in drawn
+    )
     parts = [
         _head(title, contract, facts, drawn),
         _found(found, anchors),
@@ -1006,7 +1022,7 @@ def page(
         _target(contract, rows, train, test, _of(found, contract.target)),
         "<h2>Columns</h2>",
         "<p class=soft>The target over a column is counted on training rows alone.</p>" if drawn else "",
-        *(_card(one, rows.get(one.column.name, {}), contract, target, _of(found, one.column.name)) for one in drawn),
+        *cards,
         _left_out(contract, rows),
     ]
     return (
@@ -1041,7 +1057,7 @@ def _head(title: str, contract: Contract, facts: Mapping[str, str], drawn: Seque
 
 
 def _link(one: _Drawn) -> str:
-    return f'<a href="#{one.anchor}">{_e(one.column.name, 40)}</a>'
+    return f'<a href="#{one.anchor}">{_named(one.column.name, 40)}</a>'
 
 
 def _findings(findings: pd.DataFrame) -> list[dict[str, Any]]:
@@ -1070,7 +1086,9 @@ def _finding(finding: Mapping[str, Any], anchors: Mapping[str, str]) -> str:
     name = "" if column is None or column is pd.NA or column != column else str(column)
     where = ""
     if name:
-        where = f'<a href="#{anchors[name]}">{_e(name, 60)}</a>: ' if name in anchors else f"<b>{_e(name, 60)}</b>: "
+        where = (
+            f'<a href="#{anchors[name]}">{_named(name, 60)}</a>: ' if name in anchors else f"<b>{_e(name, 60)}</b>: "
+        )
     count = _number_of(finding, "count")
     said = [
         f"{number(count)} row{'s' * (count != 1)}" if np.isfinite(count) else "",
@@ -1140,7 +1158,7 @@ def _heading(name: str, role: str, kind: str, found: Sequence[Mapping[str, Any]]
     notes = "".join(f"<p>{_finding({**finding, 'column': ''}, {})}</p>" for finding in found)
     title = f' title="{_e(name, 300)}"' if short(name) != name else ""
     return (
-        f"<div class=head><h3{title}>{_e(name) or '(no name)'}</h3><span class=chip>{_e(role, 20)}</span>"
+        f"<div class=head><h3{title}>{_named(name)}</h3><span class=chip>{_e(role, 20)}</span>"
         f"<small>{_e(kind, 20)}</small></div>{notes}"
     )
 
@@ -1163,11 +1181,15 @@ def _target(
 
 
 def _card(
-    one: _Drawn, row: Mapping[str, Any], contract: Contract, target: Cells, found: Sequence[Mapping[str, Any]]
+    one: _Drawn,
+    row: Mapping[str, Any],
+    contract: Contract,
+    target: Cells,
+    whole: pd.DataFrame,
+    found: Sequence[Mapping[str, Any]],
 ) -> str:
     name = one.column.name
     frame = target_frame(one.groups, target, contract)
-    whole = target_frame(Groups(("all",), np.zeros(len(target), np.int64), np.zeros(0, np.int64)), target, contract)
     marked = f"<span class=warn>{percent(one.apart)}</span>" if one.differs else percent(one.apart)
     more = [
         ("explains alone", percent(one.explained)),
@@ -1195,7 +1217,7 @@ def _numbers(frame: pd.DataFrame, contract: Contract) -> str:
     head = "".join(f"<th class=n>{text}" for text in ("training rows", "test rows", *heads))
     part = frame.iloc[:size]
     lines = "".join(
-        f"<tr><td>{_e(label, 40)}<td class=n>{rows:,}<td class=n>{tests:,}"
+        f"<tr><td>{_named(label, 40)}<td class=n>{rows:,}<td class=n>{tests:,}"
         + "".join(f"<td class=n>{show(column[0, place])}" for column in columns)
         for place, (label, rows, tests) in enumerate(
             zip(part["group"], part["train_rows"], part["test_rows"], strict=True)
@@ -1219,7 +1241,7 @@ def _left_out(contract: Contract, rows: Mapping[str, Mapping[str, Any]]) -> str:
     for name, role, kind in columns:
         row = rows.get(name, {})
         lines.append(
-            f"<tr><td>{_e(name)}<td><span class=chip>{_e(role, 20)}</span><td>{_e(kind, 20)}"
+            f"<tr><td>{_named(name)}<td><span class=chip>{_e(role, 20)}</span><td>{_e(kind, 20)}"
             f"<td class=n>{percent(_number_of(row, 'missing'))}<td class=n>{number(_number_of(row, 'distinct'))}"
             f"<td>{escape(WHY.get(role, 'no model reads a column of this role'))}"
         )
