@@ -760,7 +760,7 @@ def draw_distribution(groups: Groups, frame: pd.DataFrame, name: str) -> str:
     note += " <small>log scale</small>" if groups.scale == "log" else ""
     for place in np.flatnonzero(np.isinf(groups.low) | np.isinf(groups.high)).tolist():
         note += f" <small>{escape(groups.labels[place])}: {percent(train[place])}</small>"
-    most = int(np.nanargmax(train)) if len(train) and np.isfinite(train).any() else -1
+    most = int(np.nanargmax(np.where(named, train, -1.0))) if np.isfinite(train).any() else -1
     said = f"Distribution of {short(name, 80)} in training and test rows"
     said += f"; most rows in {short(groups.labels[most], 60)}, {percent(train[most])}" if most >= 0 else ""
     return _figure(

@@ -164,6 +164,12 @@ def test_dates_beyond_nanoseconds_have_groups():
     assert groups.train[0] < groups.train[2] < groups.train[1] < groups.train[3]
 
 
+def test_times_with_a_zone_are_read_by_its_clock():
+    cells = pd.Series(pd.date_range("2021-06-01", periods=48, freq="h", tz="Europe/Berlin"))
+    groups = pages.groups_of(cells, cells.iloc[:0])
+    assert groups.labels[0].startswith("2021-06-01 to ")
+
+
 # ------------------------------------------------------------------------------------------- frames
 
 
@@ -482,12 +488,61 @@ def test_every_picture_has_a_name():
     assert all(attributes.get("aria-hidden") == "true" for attributes in pictures if "role" not in attributes)
 
 
+def light(colour: str) -> float:
+    """The relative luminance of a colour, by the WCAG's formula."""
+    full = "".join(digit * 2 for digit in colour[1:]) if len(colour) == 4 else colour[1:]
+    parts = np.array([int(full[place : place + 2], 16) / 255 for place in (0, 2, 4)])
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_colours_stand_out_in_both_themes(theme: str):
+    """Words by 4.5 to 1 on what they stand on, what is drawn by 3 to 1, the test strokes from the bars by hue too."""
+    screen = pages.STYLE.partition("@media print")[0]
+    first, second = (dict(re.findall(r"--(\w+):(#\w+)", part)) for part in re.split("@media screen", screen))
+    colours = first if theme == "light" else first | second
+
+    def contrast(one: str, other: str) -> float:
+        dark, bright = sorted((light(colours[one]), light(colours[other])))
+        return (bright + 0.05) / (dark + 0.05)
+
+    for word in ("ink", "soft", "link", "bad", "warn"):
+        assert contrast(word, "card") >= 4.5, word
+        assert contrast(word, "paper") >= 4.5, word
+    assert contrast("soft", "chip") >= 4.5
+    for drawn in ("bar", "test", "mid", "soft"):
+        assert contrast(drawn, "card") >= 3, drawn
+    assert contrast("mid", "band") >= 3
+    assert contrast("test", "bar") >= 1.5
+
+
+def test_all_other_levels_are_written_and_not_drawn():
+    """Their 90 % would dwarf each level that has a name."""
+    cells = np.array([f"often {place % 13}" if place % 10 == 0 else f"rare {place}" for place in range(2600)], object)
+    page = pages.page(**table({"word": cells}, np.arange(2600) % 2, CHURN))
+    figure = page[page.index('aria-label="Distribution of word') :]
+    figure = figure[: figure.index("</svg>")]
+    assert len(re.findall("<rect class=a ", figure)) == 12
+    assert "most rows in often 0" in figure
+    assert ">2,341 more</text>" in figure
+    assert max(float(width) for width in re.findall('width="([0-9.]+)"', figure)) > 100
+
+
 def test_columns_that_differ_are_marked():
     arguments = small()
     arguments["test"] = arguments["test"].assign(plan="full")
     words = Reader(pages.page(**arguments)).words
     assert "Differ between train and test: plan" in words
     assert "Differ between" not in Reader(pages.page(**small())).words
+
+
+def test_the_most_frequent_number_is_shown_where_it_is_frequent():
+    rng = np.random.default_rng(8)
+    often = np.where(rng.random(400) < 0.5, 0.0, rng.normal(size=400))
+    assert "most frequent 0 (" in Reader(pages.page(**table({"x": often}, np.arange(400) % 2, CHURN))).words
+    rarely = Reader(pages.page(**table({"x": rng.normal(size=400)}, rng.normal(size=400), PRICE))).words
+    assert "most frequent" not in rarely
 
 
 def test_what_a_figure_shows_stands_in_a_table_too():
