@@ -195,7 +195,9 @@ def numbers_of(column: "pd.Series[Any]", format: str = "", missing_words: Sequen
 def _plain_numbers(column: "pd.Series[Any]") -> npt.NDArray[np.float64] | None:
     """Read a column all at once, if pandas can."""
     try:
-        return pd.to_numeric(column).to_numpy(dtype="float64", na_value=np.nan)
+        numbers = pd.to_numeric(column).to_numpy(dtype="float64", na_value=np.nan)
+        # pandas knows what is a number, but reads the last digit of long ones wrong.
+        return numbers if column.dtype.kind != "O" else column.to_numpy(dtype=object).astype("float64")
     except (ValueError, TypeError):
         return None
 

@@ -33,7 +33,8 @@ def relation(connection: duckdb.DuckDBPyConnection) -> Callable[[pd.DataFrame], 
 words = st.text(alphabet=st.sampled_from("abcNAn/a ?trueTRUEfals01.,-\t\u00e9"), max_size=6) | st.sampled_from(
     [*MISSING_WORDS, "true", "False", " NA ", "\u00a0x", "x\n"]
 )
-finite = st.floats(allow_nan=False, allow_infinity=False)
+# Whole numbers beyond 1e37 have no integer in SQL.
+finite = st.floats(-1e36, 1e36, allow_nan=False)
 
 
 @given(
@@ -176,8 +177,8 @@ def test_a_twin_is_equal_in_all_that_models_read_and_in_the_target(tmp_path: Pat
     held = pd.Series(["yes", "yes", "yes", "no"])
     rows.write(tmp_path / "b.parquet", contract, np.array([1, 2, 3, 5]), {"y": held}, tmp_path / "a.parquet")
     assert pd.read_parquet(tmp_path / "b.parquet")["__twin__"].tolist() == [True, False, False, True]
-    rows.write(tmp_path / "b.parquet", contract, np.array([1, 5]), {"y": held[2:]}, tmp_path / "a.parquet")
-    assert pd.read_parquet(tmp_path / "b.parquet")["__twin__"].tolist() == [False, True]
+    rows.write(tmp_path / "b.parquet", contract, np.array([1, 5]), {"y": held[2:][::-1]}, tmp_path / "a.parquet")
+    assert pd.read_parquet(tmp_path / "b.parquet")["__twin__"].tolist() == [False, False]
 
 
 def test_many_rows_keep_the_tables_order(tmp_path: Path, relation: Callable):

@@ -210,14 +210,19 @@ OTHER_TABLES = {
     "drop": {"drop": ("id",)},
     "ordinal": {"ordinal": (Ordinal("Size", ("S", "M")),)},
     "test_data": {"test_data": "february.csv"},
+    "roles": {"roles": (("zip", "categorical"),)},
+    "read": {"read": "skip=1"},
+    "strict": {"strict": True},
 }
 
 
 def test_every_table_setting_is_spoken_for():
     fields = {field.name for field in dataclasses.fields(TableSettings)}
-    assert fields == {*OTHER_TABLES, "data", "of_the_sample"}
+    assert fields == {*OTHER_TABLES, "data", "of_the_sample", "nullstr"}
     # Who named the columns does not change what becomes of them.
     assert table_key("d", table(of_the_sample=("drop",)), "c") == table_key("d", BASE, "c")
+    # It is of `read`, which does.
+    assert table_key("d", table(nullstr=("x",)), "c") == table_key("d", BASE, "c")
 
 
 @pytest.mark.parametrize("name", OTHER_TABLES)

@@ -208,7 +208,9 @@ def test_a_record_has_every_parameter_of_the_estimator():
 
 def test_select_on_test_fits_once_and_scores_both_sides_as_by_hand():
     test = table("texts", 30, seed=1)
-    objective = Objective(TEXTS, BINARY["f1"], SEED, HandedOut(test.rows, test.labels))
+    objective = Objective(
+        TEXTS, BINARY["f1"], SEED, HandedOut(test.rows, test.labels, np.ones(len(test.labels), dtype=bool))
+    )
     record = objective(0, {"model": "logreg", "C": 0.3})
     model = by_hand(LogisticRegression(C=0.3, random_state=SEED)).fit(TEXTS.rows, TEXTS.labels)
     expected = {}
@@ -225,7 +227,7 @@ def test_select_on_test_fits_once_and_scores_both_sides_as_by_hand():
 
 def test_models_are_kept_where_they_are_asked_for():
     """Fitted on all training rows."""
-    test = HandedOut(TEXTS.rows, TEXTS.labels)
+    test = HandedOut(TEXTS.rows, TEXTS.labels, np.ones(len(TEXTS.labels), dtype=bool))
     expected = by_hand(LogisticRegression(C=0.3, random_state=SEED)).fit(TEXTS.rows, TEXTS.labels)
     for on_test in (None, test):
         record = Objective(TEXTS, BINARY["f1"], SEED, on_test, keep_models=True)(0, {"model": "logreg", "C": 0.3})
@@ -284,7 +286,13 @@ def test_each_fold_is_fitted_once(counted: Callable):
 
 
 def test_select_on_test_fits_once(counted: Callable):
-    record = Objective(TEXTS, BINARY["f1"], SEED, HandedOut(TEXTS.rows, TEXTS.labels), keep_models=True)(0, counted())
+    record = Objective(
+        TEXTS,
+        BINARY["f1"],
+        SEED,
+        HandedOut(TEXTS.rows, TEXTS.labels, np.ones(len(TEXTS.labels), dtype=bool)),
+        keep_models=True,
+    )(0, counted())
     assert Counted.fits == 1
     assert record.status == FINISHED
     assert record.metrics["train_recall"] == record.metrics["test_recall"] == 1.0
@@ -322,7 +330,9 @@ def test_what_an_estimator_raises_is_a_failed_record_with_the_reason(counted: Ca
 
 
 def test_what_an_estimator_raises_on_test_is_a_failed_record_too(counted: Callable):
-    objective = Objective(TEXTS, BINARY["f1"], SEED, HandedOut(TEXTS.rows, TEXTS.labels))
+    objective = Objective(
+        TEXTS, BINARY["f1"], SEED, HandedOut(TEXTS.rows, TEXTS.labels, np.ones(len(TEXTS.labels), dtype=bool))
+    )
     record = objective(0, counted(at=1, fault=MemoryError("too much")))
     assert (record.status, record.error) == (FAILED, "MemoryError: too much")
 
