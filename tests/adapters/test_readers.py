@@ -292,6 +292,9 @@ def test_a_query_leaves_a_view_over_one_parquet_file(opened: Any, tmp_path: Path
     assert opened.execute("FROM result LIMIT 2").fetchall() == [(194,), (188,)]
     readers.run_query(opened, "SELECT twice + 1 AS odd FROM data", "result", "again", tmp_path)
     assert opened.execute("FROM again LIMIT 1").fetchall() == [(195,)]
+    # A second time under the same name, in the same folder.
+    readers.run_query(opened, "SELECT a FROM data LIMIT 1", "raw", "result", tmp_path)
+    assert opened.execute("FROM result").fetchall() == [(0,)]
     # The table's own connection stays as it was.
     readers.open_table(opened, sources.locate("data", "churn"), "test", tmp_path)
 

@@ -127,7 +127,7 @@ def run_query(connection: "duckdb.DuckDBPyConnection", query: str, view: str, re
     view : str
         The view that stands for it.
     result : str
-        Name of the view of the result; one of that name is replaced.
+        Name of the view of the result, another one than ``view``; one of that name is replaced.
     folder : Path
         An existing folder for the result's Parquet file.
 
@@ -143,6 +143,8 @@ def run_query(connection: "duckdb.DuckDBPyConnection", query: str, view: str, re
     ).fetchall()
     columns = [row[0] for row in connection.execute(f"DESCRIBE {_name(view)}").fetchall()]
     target = folder.absolute() / f"{result}.parquet"
+    # Over a file that is there, duckdb would write one of another name first, which it may not here.
+    target.unlink(missing_ok=True)
     with duckdb.connect() as confined:
         confined.execute("SET autoinstall_known_extensions = false")
         confined.execute(definition)
