@@ -182,6 +182,11 @@ def test_what_is_of_csv_alone_is_refused_elsewhere(tmp_path: Path, name: str) ->
         read(tmp_path / name, "skip=1")
 
 
+def test_blank_lines_before_the_header_do_not_count(tmp_path: Path) -> None:
+    assert read(written(tmp_path, "\n\na,b\n1,2\n")).to_dict("list") == {"a": [1], "b": [2]}
+    assert read(written(tmp_path, "title\n\na,b\n1,2\n"), "skip=1").to_dict("list") == {"a": [1], "b": [2]}
+
+
 # What is wrong, in one sentence.
 
 BROKEN: dict[str, tuple[str, bytes, str]] = {
@@ -208,6 +213,7 @@ BROKEN: dict[str, tuple[str, bytes, str]] = {
     "no parquet": ("a.parquet", b"PAR1 and no more", r"cannot be read: .*"),
     "no arrow": ("a.feather", b"ARROW1 and no more", r"cannot be read as Arrow: .*"),
     "no json": ("a.jsonl", b'{"a": 1}\n{"a": \n', r"cannot be read: .*"),
+    "an open quote": ("a.csv", b'a,b\n"x,1\nz,2\n', r"cannot be read: line 2: .*quote"),
     "only blank lines": ("a.csv", b"\n\n", r"holds no line"),
 }
 
@@ -286,6 +292,9 @@ def test_a_query_leaves_a_view_over_one_parquet_file(opened: Any, tmp_path: Path
     assert opened.execute("FROM result LIMIT 2").fetchall() == [(194,), (188,)]
     readers.run_query(opened, "SELECT twice + 1 AS odd FROM data", "result", "again", tmp_path)
     assert opened.execute("FROM again LIMIT 1").fetchall() == [(195,)]
+    # A second time under the same name, in the same folder.
+    readers.run_query(opened, "SELECT a FROM data LIMIT 1", "raw", "result", tmp_path)
+    assert opened.execute("FROM result").fetchall() == [(0,)]
     # The table's own connection stays as it was.
     readers.open_table(opened, sources.locate("data", "churn"), "test", tmp_path)
 

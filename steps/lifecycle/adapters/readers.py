@@ -45,6 +45,8 @@ class _Dialect:
         Empty where there are none.
     header : bool
         Whether a line of names stands before the rows.
+    skip : int
+        Lines before that one, blank ones included.
     """
 
     path: Path
@@ -56,6 +58,7 @@ class _Dialect:
     dateformat: str
     timestampformat: str
     header: bool
+    skip: int
 
 
 def open_table(
@@ -124,7 +127,7 @@ def run_query(connection: "duckdb.DuckDBPyConnection", query: str, view: str, re
     view : str
         The view that stands for it.
     result : str
-        Name of the view of the result; one of that name is replaced.
+        Name of the view of the result, another one than ``view``; one of that name is replaced.
     folder : Path
         An existing folder for the result's Parquet file.
 
@@ -140,6 +143,8 @@ def run_query(connection: "duckdb.DuckDBPyConnection", query: str, view: str, re
     ).fetchall()
     columns = [row[0] for row in connection.execute(f"DESCRIBE {_name(view)}").fetchall()]
     target = folder.absolute() / f"{result}.parquet"
+    # Over a file that is there, duckdb would write one of another name first, which it may not here.
+    target.unlink(missing_ok=True)
     with duckdb.connect() as confined:
         confined.execute("SET autoinstall_known_extensions = false")
         confined.execute(definition)
@@ -434,13 +439,13 @@ def _copy_one(
     more = "".join(f", {name} = {_text(value)}" for name, value in formats.items() if value)
     table = (
         f"read_csv({_text(str(dialect.path))}, auto_detect = false, columns = {{{columns}}}, "
-        f"header = {str(dialect.header).lower()}{_said(source.read, dialect)}{more})"
+        f"header = {str(dialect.header).lower()}{_said(source.read, dialect, dialect.skip)}{more})"
     )
     selected = ", ".join(map(_name, names))
     connection.execute(f"COPY (SELECT {selected} FROM {table}) TO {_text(str(target))} {COPIED}")
 
 
-def _said(read: ReadOptions, dialect: _Dialect | None) -> str:
+def _said(read: ReadOptions, dialect: _Dialect | None, skip: int) -> str:
     """Write the arguments for duckdb's reader that do not come from the rows."""
     sep = dialect.sep if dialect else read.sep
     quote = dialect.quote if dialect else read.quote
@@ -448,7 +453,7 @@ def _said(read: ReadOptions, dialect: _Dialect | None) -> str:
     given = {"delim": sep, "quote": quote, "escape": escape, "comment": read.comment}
     written = [f"{name} = {_text(value)}" for name, value in given.items() if value is not None]
     written += [
-        f"skip = {read.skip}",
+        f"skip = {skip}",
         f"nullstr = {_list(['', *read.nullstr])}",
         f"decimal_separator = {_text(read.decimal)}",
     ]
@@ -493,7 +498,8 @@ def _dialect(
         Where the header cannot be right.
     """
     read = source.read
-    sniffed = _sniffed(connection, source, path, whole, None)
+    skip = read.skip + _blank_lines(path, read.skip)
+    sniffed = _sniffed(connection, source, path, whole, None, skip)
     quote = read.quote if read.quote is not None else _one(sniffed.get("Quote"), '"')
     escape = read.escape if read.escape is not None else _one(sniffed.get("Escape"), quote)
     sep = read.sep or _one(sniffed.get("Delimiter"), ",")
@@ -510,9 +516,9 @@ def _dialect(
     header = read.header is not False
     if header and not read.names:
         _check_header(source, file, first, second)
-    dialect = _Dialect(path, sep, quote, escape, names, ("VARCHAR",) * len(names), "", "", header)
+    dialect = _Dialect(path, sep, quote, escape, names, ("VARCHAR",) * len(names), "", "", header, skip)
     if len(sniffed.get("Columns", ())) != len(names):
-        sniffed = _sniffed(connection, source, path, whole, dialect)
+        sniffed = _sniffed(connection, source, path, whole, dialect, skip)
     kinds = tuple(column["type"] for column in sniffed.get("Columns", ()))
     if len(kinds) != len(names):
         # The rows do not agree with the names. As text they are read until the first that does not.
@@ -523,7 +529,7 @@ def _dialect(
         path, sep, quote, escape, names, kinds,
         read.dateformat or sniffed.get("DateFormat") or "",
         read.timestampformat or sniffed.get("TimestampFormat") or "",
-        header,
+        header, skip,
     )  # fmt: skip
 
 
@@ -534,15 +540,13 @@ def _is_one_column(first: Sequence[str], second: Sequence[str]) -> bool:
 
 def _sniffed(
     connection: "duckdb.DuckDBPyConnection", source: "Source", path: Path, whole: bool, dialect: _Dialect | None,
-    skip: int = 0,
+    skip: int,
 ) -> dict[str, Any]:  # fmt: skip
     """Ask duckdb what a file looks like; an empty answer where it cannot tell."""
     import duckdb
 
     read = source.read
-    said = _said(read, dialect)
-    if skip:
-        said = said.replace(f"skip = {read.skip}", f"skip = {read.skip + skip}")
+    said = _said(read, dialect, skip)
     formats = {"dateformat": read.dateformat, "timestampformat": read.timestampformat}
     said += "".join(f", {name} = {_text(value)}" for name, value in formats.items() if value)
     try:
@@ -594,6 +598,13 @@ def _head(path: Path) -> bytes:
 
     with pa.input_stream(str(path), compression="detect") as stream:
         return bytes(stream.read(HEAD_BYTES))
+
+
+def _blank_lines(path: Path, after: int) -> int:
+    """Count the blank lines at a file's beginning, after some that are skipped anyway."""
+    lines = _head(path).decode("utf-8-sig", errors="replace").splitlines()[after:]
+    filled = (number for number, line in enumerate(lines) if line.strip())
+    return next(filled, 0)
 
 
 def _names(source: "Source", file: Path, first: Sequence[str]) -> tuple[str, ...]:
@@ -656,7 +667,7 @@ def _check_second_header(
     UserError
         Saying how to skip the first.
     """
-    after = _sniffed(connection, source, dialect.path, False, dialect, skip=1).get("Columns", ())
+    after = _sniffed(connection, source, dialect.path, False, dialect, dialect.skip + 1).get("Columns", ())
     if len(after) == len(dialect.names) and any(column["type"] != "VARCHAR" for column in after):
         raise UserError(
             f"{source.option}: {_of(source, file)} has text in its second line, and numbers or dates below it; where "
@@ -768,4 +779,11 @@ def _told(source: "Source", error: Exception) -> UserError:
             f"{source.option}: {where} cannot be unpacked ({_first_line(error)}); it is cut short or of another kind "
             "than its name says, so fetch or pack it again."
         )
-    return UserError(f"{source.option}: {where} cannot be read: {_first_line(error)}.".replace("..", "."))
+    said = _first_line(error)
+    if line:
+        # The first line only says where, the next ones show the row, and then comes what is wrong.
+        wrong = re.search(
+            r"^(Error when|Could not|Value with|Maximum|Invalid).*", text.partition("\n")[2], re.MULTILINE
+        )
+        said = f"line {line[1]}: {wrong[0] if wrong else said}"
+    return UserError(f"{source.option}: {where} cannot be read: {said.rstrip('. ')}.")
