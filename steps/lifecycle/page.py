@@ -634,7 +634,10 @@ def _ground(panel: Panel, groups: Groups, ticks: Sequence[tuple[float, str]]) ->
     if not panel.upright:
         for place, label in enumerate(groups.labels):
             shown = short(label, MOST_LETTERS) or EMPTY
-            drawn.append(_label(panel.left - 8, panel.end[place] - 3, shown, "e", label if shown != label else ""))
+            # A level may be named like the groups of our own, which are slanted.
+            ours = not groups.named[place] or (groups.missing and place == len(groups.labels) - 1)
+            kind = "e o" if ours else "e"
+            drawn.append(_label(panel.left - 8, panel.end[place] - 3, shown, kind, label if shown != label else ""))
         return "".join(drawn)
     right = WIDTH - 4
     for value, text in ticks:
@@ -913,7 +916,7 @@ vertical-align:-1px}
 .ka{background:var(--bar)}.key .kb{background:var(--test);height:3px;vertical-align:3px}.kc{background:var(--band)}
 .key .ku{height:0;border-top:2px dashed var(--soft);border-radius:0;vertical-align:3px}
 svg{display:block;width:100%;max-width:480px;height:auto}svg.s{width:72px;height:20px}
-text{font-size:11px;fill:var(--ink)}.e{text-anchor:end}.m{text-anchor:middle}
+text{font-size:11px;fill:var(--ink)}.e{text-anchor:end}.o{font-style:italic}.m{text-anchor:middle}
 .a{fill:var(--bar)}.b{fill:none;stroke:var(--test);stroke-width:2.5}.c{fill:var(--band)}
 .d{fill:none;stroke:var(--mid);stroke-width:2.5}.u{fill:none;stroke:var(--soft);stroke-dasharray:4 3}
 .g{stroke:var(--grid)}.k{stroke:var(--card);stroke-width:.7}

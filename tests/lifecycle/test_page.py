@@ -529,6 +529,12 @@ def test_all_other_levels_are_written_and_not_drawn():
     assert max(float(width) for width in re.findall('width="([0-9.]+)"', figure)) > 100
 
 
+def test_a_level_named_like_a_group_of_ours_is_told_apart():
+    cells = np.tile(np.array(["missing", "a", NAN, "a"], dtype=object), 100)
+    page = pages.page(**table({"word": cells}, np.arange(400) % 2, CHURN))
+    assert re.findall('<text class="(e|e o)" [^>]*>missing</text>', page) == ["e", "e o", "e", "e o"]
+
+
 def test_columns_that_differ_are_marked():
     arguments = small()
     arguments["test"] = arguments["test"].assign(plan="full")
