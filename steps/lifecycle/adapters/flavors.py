@@ -24,7 +24,7 @@ ALLOWED_TYPES = (
     "numpy.dtype",
     "scipy.sparse._csr.csr_matrix",
     "sklearn.tree._tree.Tree",
-    # Their code travels with the model and is read on loading, as the author's anyway; they open and call nothing.
+    # Ours hold names, texts and arrays alone, and open, import and call nothing that a saved model could choose.
     f"{COLUMNS.__name__}.CastColumns",
     f"{COLUMNS.__name__}.EncodeText",
     f"{COLUMNS.__name__}.EncodeTimes",
