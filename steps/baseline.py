@@ -7,7 +7,7 @@ from lifecycle.adapters import cli, finals, steps
 def main(options: cli.Options) -> None:
     """Fit and score the plain linear model beside the best constant."""
     with steps.opened("baseline", options) as step:
-        if not step.begin({}):
+        if not step.begin(steps.training_settings(options, step.contract)):
             finals.log_plain(step, lambda model: model.fit(step.table.rows, step.table.labels.to_numpy()))
 
 

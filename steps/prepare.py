@@ -30,6 +30,7 @@ def main(options: cli.Options) -> None:
             raise UserError(f"strict: {len(made.findings)} findings; {made.findings[0].message}")
         run.files("prepared", made.train, made.test)
         run.frame("prepared/profile.csv", profile(made.prepared, made.train_sample))
+        run.text("prepared/profile.html", preparation.page_of(made, settings, identity.data_digest))
         # Last, because whoever looks for a prepared table looks for the contract.
         run.text("prepared/contract.json", contract.to_json())
     left_out = listed(f"{column.name} ({column.role})" for column in contract.left_out)

@@ -7,7 +7,7 @@ from lifecycle.adapters import cli, finals, flavors, steps
 def main(options: cli.Options) -> None:
     """Fit a linear regression under mlflow's autologging, and log its model and coefficients ourselves."""
     with steps.opened("regress_sklearn", options) as step:
-        if not step.begin({}):
+        if not step.begin(steps.training_settings(options, step.contract)):
             finals.log_plain(step, lambda model: flavors.fit_autologged(model, step.table))
 
 

@@ -7,7 +7,7 @@ from lifecycle.adapters import cli, inference, steps
 def main(options: cli.Options) -> None:
     """Fit ordinary least squares in statsmodels: summary, intervals of the coefficients, diagnostics."""
     with steps.opened("regress_statsmodels", options) as step:
-        if not step.begin({}):
+        if not step.begin(steps.training_settings(options, step.contract)):
             inference.log_least_squares(step)
 
 

@@ -55,12 +55,14 @@ class Finding:
     message: str
 
 
-COLUMNS = [field.name for field in fields(Finding)]
+LEVELS = {"copy": "high", "giveaway": "high", "mixed": "note"}
+COLUMNS = ["code", "level", *(field.name for field in fields(Finding)[1:])]
 
 
 def as_frame(findings: Iterable[Finding]) -> pd.DataFrame:
-    """Write findings as a table, one a row."""
-    return pd.DataFrame([asdict(finding) for finding in findings], columns=COLUMNS)
+    """Write findings as a table, one a row; ``level`` is high, medium or note, by the code."""
+    rows = [asdict(finding) | {"level": LEVELS.get(finding.code, "medium")} for finding in findings]
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def mixed(column: str, reading: Reading, count: int, rows: int, example: str) -> Finding:

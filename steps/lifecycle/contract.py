@@ -88,6 +88,8 @@ class Contract:
         Every column but the target, in the table's order.
     rows_without_target : int
         Rows left out because their target is missing.
+    rows : int
+        Training rows.
     missing_words : tuple of str
         Texts that stand for a missing cell; blank ones always do.
     """
@@ -100,6 +102,7 @@ class Contract:
     query: str = ""
     columns: tuple[Column, ...] = field(default=())
     rows_without_target: int = 0
+    rows: int = 0
     missing_words: tuple[str, ...] = ()
 
     def of_role(self, role: str) -> list[str]:

@@ -171,14 +171,17 @@ def diagnostics(results: Any, design: pd.DataFrame) -> dict[str, float]:
     residuals = results.resid.to_numpy()
     statistic, p, _, _ = het_breuschpagan(residuals, values)
     influence = OLSInfluence(results)
-    distances = influence.cooks_distance[0]
+    # A row that alone decides a coefficient, such as the only one of a level, has no distance.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        distances = influence.cooks_distance[0]
+    distances = np.asarray(distances)[np.isfinite(distances)]
     return found | {
         "breusch_pagan": float(statistic),
         "breusch_pagan_p": float(p),
         "durbin_watson": float(durbin_watson(residuals)),
         "jarque_bera_p": float(jarque_bera(residuals)[1]),
         "condition_number": float(results.condition_number),
-        "cooks_distance_max": float(np.nanmax(distances)),
+        "cooks_distance_max": float(np.max(distances, initial=0.0)),
         "leverage_max": float(np.max(influence.hat_matrix_diag)),
         "influential_rows": float(np.sum(distances > 4 / len(residuals))),
     }

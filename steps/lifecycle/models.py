@@ -216,6 +216,10 @@ PLAIN = {"classification": "logistic regression", "regression": "linear regressi
 PLAIN_RANK = 0
 
 
+# The elapsed days, and a sine and a cosine for each wave of each cycle.
+MOST_OF_TIME = 1 + 2 * sum(COLUMNS.CYCLES.values())
+
+
 def one_hot_columns(contract: Contract) -> int:
     """Count the one-hot columns of a table: of each categorical column its levels but one, and one for missing."""
     return sum(
@@ -224,8 +228,14 @@ def one_hot_columns(contract: Contract) -> int:
 
 
 def design_columns(contract: Contract) -> int:
-    """Count the columns that estimators are given: the one-hot ones, and one for each other column."""
-    return one_hot_columns(contract) + len(contract.features) - len(contract.of_role(CATEGORICAL))
+    """Count the columns that estimators are given.
+
+    The one-hot ones, one for each column of numbers or of an order, and at most 30 for one of text and
+    `MOST_OF_TIME` for one of times.
+    """
+    several = {CATEGORICAL: 0, TEXT: COLUMNS.PARTS, DATETIME: MOST_OF_TIME}
+    own = [several.get(column.role, 1) for column in contract.columns if column.name in contract.features]
+    return one_hot_columns(contract) + int(sum(own))
 
 
 def left_out_models(contract: Contract, rows: int) -> dict[str, str]:

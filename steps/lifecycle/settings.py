@@ -220,6 +220,8 @@ class SearchSettings:
     timeout: float = 600.0
     log_models: str = "best"
     seed: int = 42
+    max_rows: int = 0
+    threshold: str = ""
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -233,6 +235,7 @@ class SearchSettings:
         one_of("select_on", self.select_on, SELECT_ON)
         one_of("engine", self.engine, ENGINES)
         one_of("log_models", self.log_models, LOG_MODELS)
+        one_of("threshold", self.threshold, THRESHOLDS)
         if self.max_evals < 1:
             raise UserError(f"max_evals: {self.max_evals} trials cannot find anything; give 1 or more, such as 16.")
         if self.parallelism < 1:

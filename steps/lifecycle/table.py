@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from pandas.api import types
+from sklearn.model_selection import train_test_split
 
 from lifecycle.audit import Finding, mixed
 from lifecycle.columns import levels_of
@@ -220,6 +221,7 @@ def prepare(raw: Rows, settings: TableSettings, raw_test: Rows | None = None) ->
         query=settings.query,
         columns=columns,
         rows_without_target=len(raw) - len(kept),
+        rows=len(train),
         missing_words=settings.missing_words,
     )
     if not contract.features:
@@ -476,6 +478,71 @@ def profile(prepared: Prepared, sample: pd.DataFrame) -> pd.DataFrame:
         target |= {"mean": labels.mean(), "std": labels.std(), "low": labels.min(), "median": labels.median()}
         target["high"] = labels.max()
     return pd.DataFrame([*frame, target])
+
+
+def sample_size(contract: Contract, asked: int) -> int:
+    """Return the number of training rows to draw, or 0 where all are used.
+
+    Parameters
+    ----------
+    contract : Contract
+        Of the table.
+    asked : int
+        The option ``max_rows``; 0 for all.
+
+    Raises
+    ------
+    UserError
+        Where so few rows cannot be folded.
+    """
+    if asked < 0:
+        raise UserError(f"max_rows: {asked} rows cannot train anything; give a number of rows, or 0 for all.")
+    return asked if 0 < asked < contract.rows else 0
+
+
+def sampled(labels: "pd.Series[Any]", folds: Positions, contract: Contract, rows: int, seed: int) -> Positions:
+    """Draw training rows.
+
+    Parameters
+    ----------
+    labels : Series, shape (n,)
+        Of all training rows.
+    folds : array of int64, shape (n,)
+        Their folds, which stay as they are.
+    contract : Contract
+        Of the table: classes keep their shares.
+    rows : int
+        How many to draw.
+    seed : int
+        Of the draw.
+
+    Returns
+    -------
+    array of int64, shape (rows,)
+        Positions, ascending.
+
+    Raises
+    ------
+    UserError
+        Where the rows drawn leave a fold, or a class in one, without rows.
+    """
+    codes = pd.factorize(labels, sort=True)[0] if contract.task == "classification" else None
+    try:
+        # Not the seed itself: folds were shuffled by it, and the same permutation would draw whole folds.
+        own_seed = int(np.random.SeedSequence([seed, rows]).generate_state(1)[0])
+        drawn, _ = train_test_split(np.arange(len(labels)), train_size=rows, random_state=own_seed, stratify=codes)
+    except ValueError as error:
+        raise UserError(f"max_rows: {rows} of {len(labels)} rows are too few for the classes; give more.") from error
+    drawn = np.sort(drawn)
+    if set(folds[drawn]) != set(folds):
+        raise UserError(f"max_rows: {rows} of {len(labels)} rows leave a fold empty; give more.")
+    for fitted, _ in fold_pairs(folds[drawn], contract.split):
+        lost = sorted(set(contract.classes) - set(labels.iloc[drawn[fitted]].unique().tolist()))
+        if lost:
+            raise UserError(
+                f"max_rows: {rows} of {len(labels)} rows leave none of the class {lost[0]!r} to fit on; give more."
+            )
+    return drawn
 
 
 def read_prepared(train: pd.DataFrame, contract: Contract) -> PreparedTable:

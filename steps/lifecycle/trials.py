@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -15,9 +15,10 @@ from sklearn.pipeline import Pipeline
 
 from lifecycle.contract import Contract
 from lifecycle.metrics import Metric, over_folds, prefixed, score_all
-from lifecycle.models import make_estimator, pipeline, preprocessor, scores_of, toward
+from lifecycle.models import make_estimator, pipeline, preprocessor, response_of, scores_of, toward
 from lifecycle.spaces import Values
 from lifecycle.table import PreparedTable, TestRows
+from lifecycle.thresholds import FoldScores, cross_fitted_scores, pooled_threshold
 
 FINISHED, FAILED = "finished", "failed"
 MOST_CACHED_CELLS = 20_000_000
@@ -53,6 +54,8 @@ class TrialRecord:
         How many folds were scored.
     model : Pipeline or None
         The fitted pipeline, where it was asked for.
+    threshold : float or None
+        At which the positive class is predicted, chosen on out-of-fold predictions; None for the estimator's own.
     """
 
     number: int
@@ -69,15 +72,59 @@ class TrialRecord:
     warnings: int = 0
     folds_done: int = 0
     model: Pipeline | None = None
+    threshold: float | None = None
 
 
 @dataclass(frozen=True)
 class FoldResult:
-    """What one fold gave: its scores, and the wall seconds of ``fit`` and of everything around it."""
+    """What one fold gave.
+
+    Attributes
+    ----------
+    scores : dict of str to float
+        By metric, at the estimator's own threshold.
+    fit_seconds, score_seconds : float
+        Wall seconds of ``fit``, and of everything around it.
+    said : FoldScores or None
+        The response to each validated row, for two classes.
+    default : float
+        The threshold that the estimator itself takes.
+    """
 
     scores: dict[str, float]
     fit_seconds: float
     score_seconds: float
+    said: FoldScores | None = None
+    default: float = 0.5
+
+
+def summed_up(
+    contract: Contract, folds: Sequence[FoldResult], choose_threshold: bool
+) -> tuple[dict[str, float], float | None]:
+    """Bring the results of all folds together.
+
+    Parameters
+    ----------
+    contract : Contract
+        Of the table.
+    folds : sequence of FoldResult
+        In order.
+    choose_threshold : bool
+        Whether the decision threshold is chosen on these folds: then each is scored at the threshold that the others
+        choose, and the model's own is chosen on all.
+
+    Returns
+    -------
+    metrics : dict of str to float
+        ``cv_<metric>`` and ``cv_<metric>_std``.
+    threshold : float or None
+        The chosen one.
+    """
+    said = [fold.said for fold in folds if fold.said is not None]
+    if not choose_threshold or len(said) < len(folds):
+        return over_folds([fold.scores for fold in folds]), None
+    default = folds[0].default
+    return over_folds(cross_fitted_scores(said, contract, default)), pooled_threshold(said, contract, default)
 
 
 class Folds:
@@ -137,13 +184,32 @@ class Folds:
             fitted = time.perf_counter()
             ranks = toward(contract, scores_of(estimator, held_rows, len(contract.classes)))
             scores = score_all(contract, held_labels, estimator.predict(held_rows), ranks)
-            yield FoldResult(scores, fitted - began, time.perf_counter() - fitted + began - before)
+            said, default = None, 0.5
+            if ranks is not None and len(contract.classes) == 2:
+                response, default = response_of(contract, estimator, held_rows)
+                said = FoldScores(held_labels, response)
+            spent = time.perf_counter() - fitted + began - before
+            yield FoldResult(scores, fitted - began, spent, said, default)
 
 
 def score_model(contract: Contract, model: Pipeline, rows: pd.DataFrame, labels: "pd.Series[Any]") -> dict[str, float]:
     """Score a fitted pipeline on rows by every metric of the table."""
     ranks = toward(contract, scores_of(model, rows, len(contract.classes)))
     return score_all(contract, labels, model.predict(rows), ranks)
+
+
+def without_twins(contract: Contract, model: Pipeline, test: TestRows) -> dict[str, float]:
+    """Score a fitted pipeline on the test rows that have no twin among the training rows.
+
+    Returns
+    -------
+    dict of str to float
+        ``<metric>_without_twins``; empty where fewer than two such rows are left, or none of some class.
+    """
+    rows, labels = test.rows[~test.twins], test.labels[~test.twins]
+    if len(rows) < 2 or set(contract.classes) - set(labels.unique().tolist()):
+        return {}
+    return {f"{name}_without_twins": score for name, score in score_model(contract, model, rows, labels).items()}
 
 
 class Objective:
@@ -161,6 +227,8 @@ class Objective:
         Given only under ``select_on=test``: one fit on all training rows, scored on these.
     keep_models : bool
         Whether each record bears its model, fitted on all training rows.
+    choose_threshold : bool
+        Whether each point's decision threshold is chosen on its out-of-fold predictions.
     """
 
     def __init__(
@@ -170,6 +238,7 @@ class Objective:
         seed: int,
         test: TestRows | None = None,
         keep_models: bool = False,
+        choose_threshold: bool = False,
     ) -> None:
         self.table = table
         self._folds = Folds(table)
@@ -178,6 +247,7 @@ class Objective:
         self.seed = seed
         self.test = test
         self.keep_models = keep_models
+        self.choose_threshold = choose_threshold
 
     def __call__(self, number: int, values: Values) -> TrialRecord:
         """Evaluate a point.
@@ -215,30 +285,34 @@ class Objective:
         return record
 
     def _cross_validate(self, record: TrialRecord) -> None:
-        scores = []
+        folds = []
         for fold in self._folds.evaluate(lambda: make_estimator(self._task, record.values, self.seed)):
-            scores.append(fold.scores)
+            folds.append(fold)
             record.fit_seconds += fold.fit_seconds
             record.score_seconds += fold.score_seconds
             record.folds_done += 1
-        record.metrics = over_folds(scores)
+        record.metrics, record.threshold = summed_up(self.table.contract, folds, self.choose_threshold)
         record.score = record.metrics.get(f"cv_{self.metric.name}", float("nan"))
         if self.keep_models:
-            record.model = self.refit(record.values)
+            record.model = self.refit(record.values, record.threshold)
 
     def _score_on_test(self, record: TrialRecord, test: TestRows) -> None:
         contract, table = self.table.contract, self.table
+        if self.choose_threshold:
+            # Never on the test rows, also where the values are.
+            self._cross_validate(record)
         began = time.perf_counter()
-        model = self.refit(record.values)
+        model = self.refit(record.values, record.threshold)
         fitted = time.perf_counter()
         record.metrics = prefixed("train", score_model(contract, model, table.rows, table.labels))
         record.metrics |= prefixed("test", score_model(contract, model, test.rows, test.labels))
-        record.fit_seconds, record.score_seconds = fitted - began, time.perf_counter() - fitted
+        record.fit_seconds += fitted - began
+        record.score_seconds += time.perf_counter() - fitted
         record.score = record.metrics.get(f"test_{self.metric.name}", float("nan"))
         if self.keep_models:
             record.model = model
 
-    def refit(self, values: Values) -> Pipeline:
+    def refit(self, values: Values, threshold: float | None = None) -> Pipeline:
         """Fit the whole pipeline of a point on all training rows."""
-        model = pipeline(self.table.contract, make_estimator(self._task, values, self.seed))
+        model = pipeline(self.table.contract, make_estimator(self._task, values, self.seed), threshold)
         return model.fit(self.table.rows, self.table.labels.to_numpy())

@@ -110,6 +110,7 @@ def test_a_table_end_to_end():
             Column("secret", "drop", "DOUBLE"),
         ),
         rows_without_target=1,
+        rows=4,
         missing_words=MISSING_WORDS,
     )
     assert Contract.from_json(contract.to_json()) == contract

@@ -4,7 +4,7 @@ from typing import Any
 
 from lifecycle.adapters import projects, registry, tracking
 from lifecycle.adapters.cli import Options
-from lifecycle.adapters.steps import TABLE_OPTIONS, Step
+from lifecycle.adapters.steps import TABLE_OPTIONS, TRAINING_OPTIONS, Step, training_settings
 from lifecycle.errors import UserError
 from lifecycle.metrics import Metric
 from lifecycle.selection import Candidate, choose
@@ -26,12 +26,17 @@ def candidate(run: Any) -> Candidate:
     )
 
 
-def all_of(table_key: str, experiment_id: str) -> list[Candidate]:
-    """Return the candidates of a table: finished, with a model, neither optimistic nor pickled."""
+def all_of(table_key: str, experiment_id: str, max_rows: int) -> list[Candidate]:
+    """Return the candidates of a table: finished, with a model, neither optimistic nor pickled.
+
+    Scores on other rows cannot be compared, so only those that trained on as many are.
+    """
     found = []
     for run in tracking.runs_with({"lifecycle.table": table_key}, experiment_id):
         tags = run.data.tags
         if tags.get("lifecycle.step") not in STEPS or any(tag in tags for tag in NO_CANDIDATE):
+            continue
+        if int(tags.get("lifecycle.max_rows", 0)) != max_rows:
             continue
         # A trial inherits the table's tag but is no step; its step's winner stands for it.
         if "lifecycle.key" in tags and registry.model_of(run.info.run_id):
@@ -49,16 +54,17 @@ def chosen(step: Step, metric: Metric, options: Options) -> Candidate:
     """
     if options["run_id"]:
         return asked_for(options["run_id"], step.identity.key, bool(options["allow_pickle"]))
-    found = all_of(step.identity.key, step.run.experiment_id)
+    max_rows = training_settings(options, step.contract)["max_rows"]
+    found = all_of(step.identity.key, step.run.experiment_id, max_rows)
     if not found:
-        projects.run_step(step.run, "baseline", {name: options[name] for name in TABLE_OPTIONS})
-        found = all_of(step.identity.key, step.run.experiment_id)
+        projects.run_step(step.run, "baseline", {name: options[name] for name in (*TABLE_OPTIONS, *TRAINING_OPTIONS)})
+        found = all_of(step.identity.key, step.run.experiment_id, max_rows)
     return choose(found, metric)
 
 
-def chosen_id(table_key: str, experiment_id: str, metric: Metric, options: Options) -> str:
+def chosen_id(table_key: str, experiment_id: str, metric: Metric, max_rows: int, options: Options) -> str:
     """Return the id of the run that ``register`` would choose now, or an empty text where it has none yet."""
-    found = all_of(table_key, experiment_id)
+    found = all_of(table_key, experiment_id, max_rows)
     return str(options["run_id"]) or (choose(found, metric).run_id if found else "")
 
 

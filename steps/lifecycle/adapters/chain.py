@@ -10,6 +10,7 @@ from lifecycle.adapters import candidates, catalog, local, projects, registry, s
 from lifecycle.adapters.cli import Options
 from lifecycle.contract import Contract
 from lifecycle.errors import InnerStepError, UserError
+from lifecycle.least_squares import left_out_for_width
 from lifecycle.metrics import Metric, resolve_metric
 from lifecycle.settings import parse_names, step_key
 
@@ -30,6 +31,9 @@ OF_ONE_TABLE = (
     "models",
     "name",
     "run_id",
+    "roles",
+    "read",
+    "threshold",
 )
 SEARCH_OPTIONS = ("metric", "algo", "select_on", "models", "engine", "parallelism", "timeout", "log_models")
 
@@ -149,7 +153,9 @@ class Chain:
         metric = resolve_metric(options["metric"], contract)
         if options["run_id"]:
             candidates.asked_for(options["run_id"], identity.key, bool(options["allow_pickle"]))
-        wanted = [step for step in CHAINS[contract.task] if self._fits(step, options)]
+        # Refused before the first step begins.
+        training = steps.training_settings(options, contract)
+        wanted = [step for step in CHAINS[contract.task] if self._fits(step, options, contract)]
         for step in wanted:
             if step in TRIALS:
                 # A model of another task is refused before the first search begins.
@@ -158,21 +164,26 @@ class Chain:
             [pool.submit(self._step, parent, identity, step, self._given(step, options), contract) for step in wanted]
         )
         try:
-            last = self._register(parent, identity, options, metric)
+            last = self._register(parent, identity, options, metric, training["max_rows"])
         except UserError as refusal:
             # The scores are what the user needs to see why; the sentence ends the whole run.
             return TableOutcome(table, metric, contract, [prepared, *done], str(refusal))
         return TableOutcome(table, metric, contract, [prepared, *done, last])
 
     @staticmethod
-    def _fits(step: str, options: Options) -> bool:
-        """Logistic regression alone is searched unless other models were asked for."""
+    def _fits(step: str, options: Options, contract: Contract) -> bool:
+        """Logistic regression alone is searched unless other models were asked for; least squares has its width."""
         asked = parse_names(options["models"])
+        if step == "regress_statsmodels" and (reason := left_out_for_width(contract)):
+            print(f"main: regress_statsmodels is left out, {reason}.")
+            return False
         return step != "tune_lr" or not asked or "logreg" in asked
 
     def _given(self, step: str, options: Options) -> Options:
         """Return the options that a step takes, as they are handed on."""
         given = {name: options[name] for name in (*steps.TABLE_OPTIONS, "fresh")}
+        if step != "prepare":
+            given |= {name: options[name] for name in steps.TRAINING_OPTIONS}
         if step in TRIALS:
             given |= {name: options[name] for name in SEARCH_OPTIONS}
             given["max_evals"] = options["max_evals"] or TRIALS[step]
@@ -200,21 +211,22 @@ class Chain:
         contract: Contract,
     ) -> Outcome:
         began = time.monotonic()
-        own = asdict(searches.settings_for(step, given, contract)) if step in TRIALS else {}
+        training = steps.training_settings(given, contract)
+        own = asdict(searches.settings_for(step, given, contract)) if step in TRIALS else training
         done = None
         if not given["fresh"]:
             done = steps.finished(step, step_key(step, identity.key, own), own, parent.experiment_id)
         return self._take_over(parent, step, given, done, began) if done else self._run(parent, step, given)
 
     def _register(
-        self, parent: tracking.StepRun, identity: steps.Identity, options: Options, metric: Metric
+        self, parent: tracking.StepRun, identity: steps.Identity, options: Options, metric: Metric, max_rows: int
     ) -> Outcome:
         began = time.monotonic()
-        names = (*steps.TABLE_OPTIONS, "metric", "run_id", "name", "allow_pickle", "fresh")
+        names = (*steps.TABLE_OPTIONS, *steps.TRAINING_OPTIONS, "metric", "run_id", "name", "allow_pickle", "fresh")
         given = {name: options[name] for name in names}
         name = options["name"] or catalog.model_name(options["data"])
         own = candidates.own_settings(
-            options, metric, name, candidates.chosen_id(identity.key, parent.experiment_id, metric, options)
+            options, metric, name, candidates.chosen_id(identity.key, parent.experiment_id, metric, max_rows, options)
         )
         done = None
         if not options["fresh"]:

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
 
 from lifecycle import figures
 from lifecycle.adapters.flavors import log_pipeline
@@ -12,10 +14,10 @@ from lifecycle.adapters.steps import Step
 from lifecycle.adapters.tracking import StepRun
 from lifecycle.coefficients import as_metrics, coefficients
 from lifecycle.contract import Contract
-from lifecycle.metrics import adjusted_r2, dummy_scores, over_folds, prefixed, resolve_metric
+from lifecycle.metrics import adjusted_r2, dummy_scores, prefixed, resolve_metric
 from lifecycle.models import PLAIN, PLAIN_RANK, estimator_of, pipeline, plain_estimator, scores_of
 from lifecycle.table import TestRows
-from lifecycle.trials import Folds, score_model
+from lifecycle.trials import Folds, score_model, summed_up, without_twins
 
 
 def log_plain(step: Step, fit: Callable[[Pipeline], Pipeline]) -> None:
@@ -29,12 +31,15 @@ def log_plain(step: Step, fit: Callable[[Pipeline], Pipeline]) -> None:
         Fits the whole pipeline on all training rows.
     """
     contract, seed = step.contract, step.identity.settings.seed
-    folds = list(Folds(step.table).evaluate(lambda: plain_estimator(contract.task, seed)))
-    known = over_folds([fold.scores for fold in folds]) | {
-        "fit_seconds": sum(fold.fit_seconds for fold in folds),
-        "score_seconds": sum(fold.score_seconds for fold in folds),
-    }
-    model = fit(pipeline(contract, plain_estimator(contract.task, seed)))
+    # As trials run: on busy cores the threads of BLAS wait for one another, and lsqr takes 20 times as long.
+    with threadpool_limits(1):
+        folds = list(Folds(step.table).evaluate(lambda: plain_estimator(contract.task, seed)))
+        metrics, threshold = summed_up(contract, folds, bool(step.options["threshold"]))
+        known = metrics | {
+            "fit_seconds": sum(fold.fit_seconds for fold in folds),
+            "score_seconds": sum(fold.score_seconds for fold in folds),
+        }
+        model = fit(pipeline(contract, plain_estimator(contract.task, seed), threshold))
     log_final(step, model, PLAIN[contract.task], PLAIN_RANK, known, step.test_rows())
 
 
@@ -61,6 +66,11 @@ def log_final(step: Step, model: Pipeline, label: str, rank: int, known: dict[st
     found = (
         known | prefixed("train", train_scores) | prefixed("test", score_model(contract, model, test.rows, test.labels))
     )
+    if test.twins.any():
+        found |= prefixed("test", without_twins(contract, model, test))
+    last = model.named_steps["model"]
+    if isinstance(last, FixedThresholdClassifier):
+        found["threshold"] = float(last.threshold)
     design = model[:-1].transform(table.rows)
     if contract.task == "regression":
         found["train_r2_adj"] = adjusted_r2(train_scores["r2"], *design.shape)

@@ -9,14 +9,16 @@ import duckdb
 import numpy as np
 import pandas as pd
 
+from lifecycle.adapters.catalog import short_name
 from lifecycle.adapters.readers import open_table, run_query
 from lifecycle.adapters.relation import Relation, literal, quoted
 from lifecycle.adapters.sources import Source
-from lifecycle.audit import AUDITED_ROWS, Finding, crossing, giveaways, separable, twins
+from lifecycle.audit import AUDITED_ROWS, Finding, as_frame, crossing, giveaways, separable, twins
 from lifecycle.contract import CATEGORICAL, DATETIME, TEXT
+from lifecycle.page import page
 from lifecycle.roles import Reading, looks_like_id
 from lifecycle.settings import FOLD_COLUMN, TWIN_COLUMN, TableSettings
-from lifecycle.table import Prepared, prepare
+from lifecycle.table import Prepared, prepare, profile
 
 MEMORY = "1500MB"
 
@@ -110,6 +112,27 @@ def make(raw: Relation, settings: TableSettings, raw_test: Relation | None, fold
         *separable(sample, held, contract, settings.seed),
     ]
     return Made(prepared, train, test, sample, held, findings)
+
+
+def page_of(made: Made, settings: TableSettings, data_digest: str) -> str:
+    """Draw the profile page of a prepared table, one self-contained HTML document."""
+    prepared, contract = made.prepared, made.prepared.contract
+    rows, held = len(prepared.train), len(prepared.test)
+    facts = {
+        "Table": short_name(settings.data),
+        "SHA-256": data_digest,
+        "Split": f"{contract.split}, {rows:,} training and {held:,} test rows, seed {settings.seed}",
+        "Rows without a target": f"{contract.rows_without_target:,}",
+    }
+    if settings.query:
+        facts["Query"] = settings.query
+    if max(rows, held) > AUDITED_ROWS:
+        facts["Pictures"] = (
+            f"of at most {AUDITED_ROWS:,} rows of each side, drawn by the seed; the table's figures of all"
+        )
+    table = profile(prepared, made.train_sample)
+    title = f"Profile of {short_name(settings.data)}"
+    return page(title, contract, table, made.train_sample, made.test_sample, as_frame(made.findings), facts)
 
 
 def _file(path: Path) -> str:

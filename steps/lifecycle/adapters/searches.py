@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from lifecycle import figures
 from lifecycle.adapters import finals, local
@@ -12,11 +13,11 @@ from lifecycle.adapters.catalog import short_name
 from lifecycle.adapters.cli import Options
 from lifecycle.adapters.flavors import log_pipeline
 from lifecycle.adapters.progress import Progress
-from lifecycle.adapters.steps import Step
+from lifecycle.adapters.steps import Step, training_settings
 from lifecycle.contract import Contract
 from lifecycle.errors import UserError
 from lifecycle.metrics import METRIC_NAMES, Metric, dummy_scores, resolve_metric
-from lifecycle.models import MODEL_NAMES, MODELS, choose_models, space_for
+from lifecycle.models import MODEL_NAMES, MODELS, choose_models, left_out_models, space_for
 from lifecycle.search import Suggester, best_record, run_search
 from lifecycle.settings import SearchSettings, one_of, parse_names
 from lifecycle.spaces import Values
@@ -32,6 +33,7 @@ def settings_for(step: str, options: Options, contract: Contract) -> SearchSetti
     UserError
         For a metric or an estimator that the task does not have.
     """
+    training = training_settings(options, contract)
     asked = parse_names(options["models"])
     if step == "tune_lr":
         if asked not in ((), ("logreg",)):
@@ -40,7 +42,7 @@ def settings_for(step: str, options: Options, contract: Contract) -> SearchSetti
             )
         asked = ("logreg",)
     return SearchSettings(
-        models=choose_models(asked, contract),
+        models=choose_models(asked, contract, training["max_rows"] or contract.rows),
         metric=resolve_metric(options["metric"], contract).name,
         max_evals=options["max_evals"],
         algo=options["algo"],
@@ -50,6 +52,7 @@ def settings_for(step: str, options: Options, contract: Contract) -> SearchSetti
         timeout=options["timeout"],
         log_models=options["log_models"],
         seed=options["seed"],
+        **training,
     )
 
 
@@ -75,6 +78,7 @@ def check(options: Options) -> None:
         parallelism=1 if options["parallelism"] == 0 else options["parallelism"],
         timeout=options["timeout"],
         log_models=options["log_models"],
+        threshold=options["threshold"],
     )
 
 
@@ -94,12 +98,17 @@ def run(step: Step) -> None:
     settings = settings_for(step.name, step.options, step.contract)
     if step.begin(asdict(settings)):
         return
+    if not parse_names(step.options["models"]) and step.name != "tune_lr":
+        for model, reason in left_out_models(step.contract, settings.max_rows or step.contract.rows).items():
+            print(f"{step.name}: {model} is left out, the table has {reason}.")
     metric = resolve_metric(settings.metric, step.contract)
     on_test = settings.select_on == "test"
     test = step.test_rows() if on_test else None
     if on_test:
         step.run.log(tags={"optimistic": "true"})
-    objective = Objective(step.table, metric, settings.seed, test, settings.log_models == "all")
+    objective = Objective(
+        step.table, metric, settings.seed, test, settings.log_models == "all", bool(settings.threshold)
+    )
     records = _trials(step, settings, metric, objective)
     best = best_record(records, metric, step.contract.task)
     _draw(step, records, metric, test)
@@ -167,8 +176,10 @@ def _finish(
     seconds = {"fit_seconds": best.fit_seconds, "score_seconds": best.score_seconds}
     # Under select_on=test the winner has no cross-validated score, and is no candidate.
     known = {name: value for name, value in best.metrics.items() if name.startswith("cv_")} | seconds
+    with threadpool_limits(1):
+        model = objective.refit(best.values, best.threshold)
     choice = MODELS[step.contract.task][best.values["model"]]
-    finals.log_final(step, objective.refit(best.values), choice.label, choice.rank, known, test)
+    finals.log_final(step, model, choice.label, choice.rank, known, test)
 
 
 def _draw(step: Step, records: list[TrialRecord], metric: Metric, test: TestRows | None) -> None:

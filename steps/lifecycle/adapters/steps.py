@@ -9,15 +9,14 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
-import pandas as pd
-
-from lifecycle.adapters import catalog, code, projects, sources, tracking
+from lifecycle.adapters import catalog, code, projects, sources, stored, tracking
 from lifecycle.adapters.cli import Options
 from lifecycle.contract import Contract
 from lifecycle.errors import UserError
 from lifecycle.reading import parse_read
-from lifecycle.settings import TableSettings, step_key, table_key
-from lifecycle.table import PreparedTable, TestRows, read_prepared
+from lifecycle.settings import THRESHOLDS, TableSettings, one_of, step_key, table_key
+from lifecycle.table import PreparedTable, TestRows, sample_size
+from lifecycle.thresholds import check_threshold
 
 TABLE_OPTIONS = (
     "data",
@@ -37,6 +36,7 @@ TABLE_OPTIONS = (
     "read",
     "strict",
 )
+TRAINING_OPTIONS = ("max_rows", "threshold")
 PACKAGES = ("mlflow", "hyperopt", "scikit-learn", "numpy", "pandas", "duckdb", "statsmodels", "skops")
 # A step of another task is named instead of the one that was asked for.
 TASK_OF = {"tune_lr": "classification", "regress_sklearn": "regression", "regress_statsmodels": "regression"}
@@ -114,10 +114,13 @@ class Step:
 
     @cached_property
     def table(self) -> PreparedTable:
-        """The training rows with their folds."""
-        return read_prepared(
-            pd.read_parquet(tracking.artifact(self.prepared_run_id, "prepared/train.parquet")), self.contract
-        )
+        """The training rows with their folds; of a large table the rows that ``max_rows`` asks for."""
+        rows = sample_size(self.contract, self.options["max_rows"])
+        if rows:
+            self.run.log(tags={"lifecycle.max_rows": str(rows)})
+            print(f"{self.name}: trained on a sample of {rows:,} of {self.contract.rows:,} training rows.")
+        path = tracking.artifact(self.prepared_run_id, "prepared/train.parquet")
+        return stored.read_training(path, self.contract, rows, self.identity.settings.seed)
 
     def test_rows(self) -> TestRows:
         """Hand out the test rows; a second call in the run is refused."""
@@ -147,6 +150,23 @@ class Step:
         take_over(self.run, done)
         print(f"{self.name}: done before in run {done.info.run_id}, taken over; -P fresh=true runs it again.")
         return True
+
+
+def training_settings(options: Options, contract: Contract) -> dict[str, Any]:
+    """Resolve the options of training for one table.
+
+    Returns
+    -------
+    dict
+        ``max_rows`` (0 where all rows are used) and ``threshold``.
+
+    Raises
+    ------
+    UserError
+        For a threshold that the target does not have, or rows that cannot be drawn.
+    """
+    check_threshold(one_of("threshold", options["threshold"], THRESHOLDS), contract)
+    return {"max_rows": sample_size(contract, options["max_rows"]), "threshold": options["threshold"]}
 
 
 def settings_of(
