@@ -24,7 +24,6 @@ AUDITED_ROWS = 20_000
 GIVEN_AWAY = 0.98
 SEPARABLE_AUC, SEPARABLE_P, PERMUTATIONS = 0.55, 0.001, 9_999
 FEWEST_ROWS = 30
-MOST_LEVELS_OF_A_TREE = 200
 
 
 @dataclass(frozen=True)
@@ -226,19 +225,40 @@ def _is_copy(codes: npt.NDArray[np.float64], labels: "pd.Series[Any]", contract:
 def _alone(
     codes: npt.NDArray[np.float64], labels: "pd.Series[Any]", contract: Contract, column: Column, seed: int
 ) -> float:
-    """Score a small tree on one column, out of fold."""
-    truth = labels.to_numpy()
-    cells = codes.reshape(-1, 1)
-    if column.role in (CATEGORICAL, ORDINAL) and len(np.unique(codes[~np.isnan(codes)])) <= MOST_LEVELS_OF_A_TREE:
-        # A tree cuts an order; of levels without one it is to have each for itself.
-        cells = (codes[:, None] == np.unique(codes[~np.isnan(codes)])[None, :]).astype("float64")
-    if contract.task == "classification":
-        tree = DecisionTreeClassifier(max_depth=6, min_samples_leaf=3, class_weight="balanced", random_state=seed)
-        folds = StratifiedKFold(3, shuffle=True, random_state=seed)
-        return float(balanced_accuracy_score(truth, cross_val_predict(tree, cells, truth, cv=folds)))
-    tree = DecisionTreeRegressor(max_depth=8, min_samples_leaf=3, random_state=seed)
-    predicted = cross_val_predict(tree, cells, truth, cv=KFold(3, shuffle=True, random_state=seed))
-    return float(r2_score(truth, predicted))
+    """Score a small tree, or of levels what most rows of each hold, on one column and out of fold."""
+    truth, classes = labels.to_numpy(), contract.task == "classification"
+    folds = (StratifiedKFold if classes else KFold)(3, shuffle=True, random_state=seed)
+    if column.role in (CATEGORICAL, ORDINAL):
+        known = labels.map({label: place for place, label in enumerate(contract.classes)}) if classes else labels
+        held, predicted = _by_level(codes, known.to_numpy(), folds, len(contract.classes))
+    else:
+        cells = codes.reshape(-1, 1)
+        tree: Any = DecisionTreeRegressor(max_depth=8, min_samples_leaf=3, random_state=seed)
+        if classes:
+            tree = DecisionTreeClassifier(max_depth=6, min_samples_leaf=3, class_weight="balanced", random_state=seed)
+        held, predicted = truth, cross_val_predict(tree, cells, truth, cv=folds)
+    return float(balanced_accuracy_score(held, predicted) if classes else r2_score(held, predicted))
+
+
+def _by_level(
+    codes: npt.NDArray[np.float64], truth: npt.NDArray[Any], folds: Any, classes: int
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Predict each fold by the levels of the others: the likeliest of the classes, all alike before, or the mean."""
+    # A missing cell is a level as well.
+    levels = np.where(np.isnan(codes), 0, codes + 1).astype(np.int64)
+    predicted = np.zeros(len(truth), dtype=truth.dtype)
+    for fitted, held in folds.split(levels, truth):
+        if classes:
+            weights = 1 / np.bincount(truth[fitted], minlength=classes)
+            counts = np.zeros((levels.max() + 1, classes))
+            np.add.at(counts, (levels[fitted], truth[fitted]), weights[truth[fitted]])
+            predicted[held] = counts[levels[held]].argmax(axis=1)
+        else:
+            rows = np.bincount(levels[fitted], minlength=levels.max() + 1)
+            sums = np.bincount(levels[fitted], weights=truth[fitted], minlength=levels.max() + 1)
+            means = np.where(rows > 0, sums / np.maximum(rows, 1), truth[fitted].mean())
+            predicted[held] = means[levels[held]]
+    return truth, predicted
 
 
 def separable(train: pd.DataFrame, test: pd.DataFrame, contract: Contract, seed: int) -> list[Finding]:

@@ -25,7 +25,8 @@ from lifecycle.metrics import BINARY, MULTICLASS, REGRESSION
 from lifecycle.models import MODELS, Model
 from lifecycle.table import PreparedTable
 from lifecycle.table import TestRows as HandedOut  # pytest would collect a name that starts with Test
-from lifecycle.trials import FAILED, FINISHED, Folds, Objective, score_model
+from lifecycle.thresholds import best_f1_threshold
+from lifecycle.trials import FAILED, FINISHED, Folds, Objective, score_model, without_twins
 
 NAN = np.nan
 SEED = 5
@@ -111,6 +112,51 @@ def test_two_classes_are_cross_validated_as_by_hand(values: dict, estimator: Bas
     )
     assert record.score == record.metrics["cv_f1"]
     assert (record.error, record.warnings, record.model) == ("", 0, None)
+
+
+@pytest.mark.parametrize("values", [{"model": "logreg", "C": 0.3}, {"model": "svm", "C": 2.0, "kernel": "rbf"}])
+def test_a_threshold_is_chosen_on_the_other_folds_and_kept_in_the_model(values: dict):
+    """As by hand: each fold at the threshold that the others' predictions choose; the model's by all of them."""
+    record = Objective(TEXTS, BINARY["f1"], SEED, keep_models=True, choose_threshold=True)(0, values)
+    estimator = LogisticRegression(C=0.3, random_state=SEED)
+    if values["model"] == "svm":
+        estimator = SVC(C=2.0, random_state=SEED)
+    said = []
+    for model, rows, truth in folds_by_hand(TEXTS, estimator):
+        scores = model.predict_proba(rows)[:, 1] if hasattr(model, "predict_proba") else model.decision_function(rows)
+        said.append((truth, scores))
+    default = 0.5 if values["model"] == "logreg" else 0.0
+    found = []
+    for fold, (truth, scores) in enumerate(said):
+        others = [np.concatenate(parts) for parts in zip(*(s for f, s in enumerate(said) if f != fold), strict=True)]
+        cut = best_f1_threshold(others[0], others[1], "Yes", default)
+        found.append(f1_score(truth, np.where(scores >= cut, "Yes", "No"), pos_label="Yes"))
+    assert record.score == pytest.approx(np.mean(found))
+    every = [np.concatenate(parts) for parts in zip(*said, strict=True)]
+    assert record.threshold == pytest.approx(best_f1_threshold(every[0], every[1], "Yes", default))
+    assert record.model is not None
+    assert record.model.named_steps["model"].threshold == record.threshold
+
+
+def test_a_threshold_is_never_chosen_on_test_rows():
+    """Given test rows of which all are positive, the threshold is what the training folds say."""
+    test = HandedOut(TEXTS.rows, pd.Series(["Yes"] * len(TEXTS.rows)), np.zeros(len(TEXTS.rows), dtype=bool))
+    chosen = [
+        Objective(TEXTS, BINARY["f1"], SEED, held, choose_threshold=True)(0, {"model": "logreg", "C": 0.3}).threshold
+        for held in (None, test)
+    ]
+    assert chosen[0] is not None
+    assert chosen[0] == chosen[1]
+
+
+def test_test_rows_with_twins_are_scored_without_them_too():
+    model = Objective(TEXTS, BINARY["f1"], SEED).refit({"model": "logreg", "C": 0.3})
+    twins = np.arange(len(TEXTS.labels)) % 3 == 0
+    found = without_twins(TEXTS.contract, model, HandedOut(TEXTS.rows, TEXTS.labels, twins))
+    alone = score_model(TEXTS.contract, model, TEXTS.rows[~twins], TEXTS.labels[~twins])
+    assert found == {f"{name}_without_twins": score for name, score in alone.items()}
+    only_no = np.asarray(TEXTS.labels != "No")
+    assert without_twins(TEXTS.contract, model, HandedOut(TEXTS.rows, TEXTS.labels, only_no)) == {}
 
 
 def test_three_classes_are_cross_validated_as_by_hand():

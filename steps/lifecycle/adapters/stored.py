@@ -66,10 +66,11 @@ def check_memory(rows: int, contract: Contract) -> None:
     free = free_bytes()
     if free is not None and needed > free:
         most = max(int(rows * free / needed), 1)
-        fitting = int(float(f"{most:.1g}")) if most >= 10 else most
+        # Rounded down to one digit.
+        scale = 10 ** (len(str(most)) - 1)
         raise UserError(
             f"max_rows: {rows:,} training rows of {len(contract.features)} columns need about {needed / 1e9:.1f} GB to "
-            f"train on, and {free / 1e9:.1f} GB are free; set max_rows={min(fitting, most)}, which draws a sample."
+            f"train on, and {free / 1e9:.1f} GB are free; set max_rows={most // scale * scale}, which draws a sample."
         )
 
 
