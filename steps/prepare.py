@@ -27,7 +27,7 @@ def main(options: cli.Options) -> None:
         run.settings(steps.settings_of("prepare", identity, contract, {}, run.run_id))
         run.frame("prepared/findings.csv", as_frame(made.findings))
         if settings.strict and made.findings:
-            raise UserError(f"strict: {len(made.findings)} findings; {made.findings[0].message}")
+            raise UserError(f"strict: there are findings ({said(made.findings)}); {made.findings[0].message}")
         run.files("prepared", made.train, made.test)
         run.frame("prepared/profile.csv", profile(made.prepared, made.train_sample))
         run.text("prepared/profile.html", preparation.page_of(made, settings, identity.data_digest))

@@ -61,6 +61,22 @@ AT_ONCE = {
         "data: '{tables}/good.xlsx' ends in '.xlsx'; give a file that ends in one of .csv, .tsv, .txt, .parquet, .pq, "
         ".jsonl, .ndjson, .json, .arrow, .feather, .ipc.",
     ),
+    "an unknown role": Case(
+        *table("good.csv", "--roles", "size=categoricl"),
+        "roles: 'categoricl' is not known; use one of numeric, categorical, datetime, text, id, drop. "
+        "Did you mean categorical?",
+    ),
+    "an order that is asked for as a role": Case(
+        *table("good.csv", "--roles", "size=ordinal"),
+        "roles: 'size' cannot be made ordinal without its order; give it by ordinal, such as "
+        "-P ordinal='size:low<middle<high'.",
+    ),
+    "an unknown threshold": Case(
+        "baseline", ["--threshold", "best"], "threshold: 'best' is not known; use one of best_f1. Did you mean best_f1?"
+    ),
+    "fewer rows than none": Case(
+        "main", ["--max_rows", "-5"], "max_rows: -5 rows cannot train anything; give a number of rows, or 0 for all."
+    ),
     "an unknown word in read": Case(
         *table("good.csv", "--read", "skp=1"),
         "read: 'skp' is not known; use one of sep, ... Did you mean skip?",
@@ -135,7 +151,18 @@ AT_ONCE = {
             [f"--{name}", "x"],
             f"{name}: 'x' fits one table, and data names 2 (churn, ecommerce); run them one by one, each with its own.",
         )
-        for name in ("target", "query", "test_data", "drop", "ordinal", "positive", "metric", "models", "name")
+        for name in (
+            "target",
+            "query",
+            "test_data",
+            "drop",
+            "ordinal",
+            "positive",
+            "metric",
+            "models",
+            "name",
+            "threshold",
+        )
     },
     "the wrong step for a sample of numbers": Case(
         "tune_lr",
@@ -186,6 +213,19 @@ WITH_A_RUN = {
         "data: '{tables}/fold.csv' has a column named '__fold__', which the prepared table keeps for the folds; "
         "rename it, for example by query.",
     ),
+    "a role for no column": Case(
+        *table("good.csv", "--roles", "siz=drop"),
+        "roles: there is no column 'siz' in '{tables}/good.csv'; near it are size.",
+    ),
+    "a role that the cells cannot have": Case(
+        *table("good.csv", "--roles", "kind=numeric"),
+        "roles: 'kind' cannot be numeric, it holds 'a'; give another role, name words for missing cells by "
+        "read='nullstr=...', or mend the cells by query.",
+    ),
+    "findings under strict": Case(
+        *table("copy.csv", "--strict", "true"),
+        "strict: there are findings (...copy left 100.0%...); ....",
+    ),
     "text in a numeric order": Case(
         *table("text.csv", "--ordinal", "size:0<1<2<3<4<5<6"),
         "ordinal: the column 'size' holds 'three', text in a numeric order 0<1<2<3<4<5<6; "
@@ -220,6 +260,19 @@ BEFORE_ANY_TRIAL = {
         "main",
         ["--data", "churn", "--models", "logreg,ridge", "--max_evals", "2"],
         "models: 'ridge' is not for classification; use one of logreg, dtc, svm, rf.",
+    ),
+    "a threshold for three classes": Case(
+        "baseline",
+        ["--data", "iris", "--threshold", "best_f1"],
+        "threshold: 'best_f1' needs a target of two classes, but 'species' has 3 classes; leave it out.",
+    ),
+    "a threshold for a quantity": Case(
+        "main",
+        ["--data", "diabetes", "--threshold", "best_f1"],
+        "threshold: 'best_f1' needs a target of two classes, but 'progression' is a quantity; leave it out.",
+    ),
+    "too small a sample": Case(
+        "baseline", ["--max_rows", "2"], "max_rows: 2 of 763 rows leave a fold empty; give more."
     ),
     "no such run": Case(
         "register",
@@ -279,6 +332,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "rare.csv": HEADER + with_ones(4),
         "twice.csv": HEADER.replace("weight", "size") + BODY,
         "fold.csv": HEADER.replace("weight", "__fold__") + BODY,
+        "copy.csv": HEADER.replace("size", "left") + "".join(f"{y},{k},{w},{y}\n" for _, k, w, y in ROWS),
         "text.csv": HEADER + BODY + "three,a,4,1\n",
         "broken.parquet": "PAR1 and no more",
         # The target has nothing to do with the columns.

@@ -21,7 +21,7 @@ SELECT_ON = ("cv", "test")
 ENGINES = ("local", "spark")
 LOG_MODELS = ("best", "all")
 ROLES = ("numeric", "categorical", "datetime", "text", "id", "drop")
-THRESHOLDS = ("", "best_f1")
+THRESHOLDS = ("best_f1",)
 FOLD_COLUMN, TWIN_COLUMN = "__fold__", "__twin__"
 # `unknown`, `none` and `-` are levels as often as not; who wants them missing says so by read="nullstr=...".
 MISSING_WORDS = ("?", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null")
@@ -235,7 +235,8 @@ class SearchSettings:
         one_of("select_on", self.select_on, SELECT_ON)
         one_of("engine", self.engine, ENGINES)
         one_of("log_models", self.log_models, LOG_MODELS)
-        one_of("threshold", self.threshold, THRESHOLDS)
+        if self.threshold:
+            one_of("threshold", self.threshold, THRESHOLDS)
         if self.max_evals < 1:
             raise UserError(f"max_evals: {self.max_evals} trials cannot find anything; give 1 or more, such as 16.")
         if self.parallelism < 1:

@@ -489,14 +489,7 @@ def sample_size(contract: Contract, asked: int) -> int:
         Of the table.
     asked : int
         The option ``max_rows``; 0 for all.
-
-    Raises
-    ------
-    UserError
-        Where so few rows cannot be folded.
     """
-    if asked < 0:
-        raise UserError(f"max_rows: {asked} rows cannot train anything; give a number of rows, or 0 for all.")
     return asked if 0 < asked < contract.rows else 0
 
 

@@ -94,6 +94,7 @@ def check(tables: list[str], options: Options) -> None:
                 )
     searches.check(options | {"max_evals": options["max_evals"] or 1})
     registry.check_name(options["name"])
+    steps.check_training(options)
     for table in tables:
         steps.identify(options | {"data": table})
 
@@ -155,7 +156,11 @@ class Chain:
             candidates.asked_for(options["run_id"], identity.key, bool(options["allow_pickle"]))
         # Refused before the first step begins.
         training = steps.training_settings(options, contract)
-        wanted = [step for step in CHAINS[contract.task] if self._fits(step, options, contract)]
+        wanted = [step for step in CHAINS[contract.task] if self._fits(step, options)]
+        if "regress_statsmodels" in wanted and (reason := left_out_for_width(contract)):
+            wanted.remove("regress_statsmodels")
+            print(f"main: regress_statsmodels is left out, the table has {reason}.")
+            self.parent.log(tags={"lifecycle.left_out": f"regress_statsmodels: {reason}"})
         for step in wanted:
             if step in TRIALS:
                 # A model of another task is refused before the first search begins.
@@ -171,12 +176,9 @@ class Chain:
         return TableOutcome(table, metric, contract, [prepared, *done, last])
 
     @staticmethod
-    def _fits(step: str, options: Options, contract: Contract) -> bool:
-        """Logistic regression alone is searched unless other models were asked for; least squares has its width."""
+    def _fits(step: str, options: Options) -> bool:
+        """Logistic regression alone is searched unless other models were asked for."""
         asked = parse_names(options["models"])
-        if step == "regress_statsmodels" and (reason := left_out_for_width(contract)):
-            print(f"main: regress_statsmodels is left out, {reason}.")
-            return False
         return step != "tune_lr" or not asked or "logreg" in asked
 
     def _given(self, step: str, options: Options) -> Options:

@@ -118,10 +118,11 @@ def page_of(made: Made, settings: TableSettings, data_digest: str) -> str:
     """Draw the profile page of a prepared table, one self-contained HTML document."""
     prepared, contract = made.prepared, made.prepared.contract
     rows, held = len(prepared.train), len(prepared.test)
+    how = f"the test table is {short_name(settings.test_data)}" if settings.test_data else contract.split
     facts = {
         "Table": short_name(settings.data),
         "SHA-256": data_digest,
-        "Split": f"{contract.split}, {rows:,} training and {held:,} test rows, seed {settings.seed}",
+        "Split": f"{how}, {rows:,} training and {held:,} test rows, seed {settings.seed}",
         "Rows without a target": f"{contract.rows_without_target:,}",
     }
     if settings.query:

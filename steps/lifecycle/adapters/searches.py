@@ -99,8 +99,12 @@ def run(step: Step) -> None:
     if step.begin(asdict(settings)):
         return
     if not parse_names(step.options["models"]) and step.name != "tune_lr":
-        for model, reason in left_out_models(step.contract, settings.max_rows or step.contract.rows).items():
+        left_out = left_out_models(step.contract, settings.max_rows or step.contract.rows)
+        for model, reason in left_out.items():
             print(f"{step.name}: {model} is left out, the table has {reason}.")
+        if left_out:
+            reasons = "; ".join(f"{model}: {reason}" for model, reason in left_out.items())
+            step.run.log(tags={"lifecycle.left_out": reasons})
     metric = resolve_metric(settings.metric, step.contract)
     on_test = settings.select_on == "test"
     test = step.test_rows() if on_test else None

@@ -152,6 +152,22 @@ class Step:
         return True
 
 
+def check_training(options: Options) -> None:
+    """Refuse options of training that no table could make right, before anything is started.
+
+    Raises
+    ------
+    UserError
+        For an unknown threshold, or a number of rows below zero.
+    """
+    if options["threshold"]:
+        one_of("threshold", options["threshold"], THRESHOLDS)
+    if options["max_rows"] < 0:
+        raise UserError(
+            f"max_rows: {options['max_rows']} rows cannot train anything; give a number of rows, or 0 for all."
+        )
+
+
 def training_settings(options: Options, contract: Contract) -> dict[str, Any]:
     """Resolve the options of training for one table.
 
@@ -165,7 +181,7 @@ def training_settings(options: Options, contract: Contract) -> dict[str, Any]:
     UserError
         For a threshold that the target does not have, or rows that cannot be drawn.
     """
-    check_threshold(one_of("threshold", options["threshold"], THRESHOLDS), contract)
+    check_threshold(options["threshold"], contract)
     return {"max_rows": sample_size(contract, options["max_rows"]), "threshold": options["threshold"]}
 
 
@@ -280,6 +296,7 @@ def opened(name: str, options: Options) -> Iterator[Step]:
     UserError
         For a mistake in the options or the table, or a table of a task that the step is not for.
     """
+    check_training(options)
     identity = identify(options)
     check_task(name, identity.settings, identity.settings.task)
     tracking.connect()
