@@ -56,7 +56,7 @@ def test_table_is_prepared_once_and_beneath_whoever_asked(alone: Callable[[str],
         assert prepared.data.tags["mlflow.parentRunId"] == run.info.run_id
         assert prepared.data.tags["lifecycle.table"] == run.data.tags["lifecycle.table"]
     assert {path.name for path in (store.artifacts(prepared) / "prepared").iterdir()} == {
-        *("train.parquet", "test.parquet", "contract.json", "profile.csv"),
+        *("train.parquet", "test.parquet", "contract.json", "profile.csv", "profile.html", "findings.csv"),
     }
 
 
@@ -70,8 +70,8 @@ def test_prepared_table_parts_the_rows_and_says_each_fold(
     raw = pd.read_csv(project / "data" / "churn.csv")
     assert sorted(train["__fold__"].unique()) == [0, 1, 2, 3, 4]
     assert "__fold__" not in test
-    assert list(train.columns) == [*raw.columns, "__fold__"] and list(test.columns) == list(raw.columns)
-    both = pd.concat([train.drop(columns="__fold__"), test])
+    assert list(train.columns) == [*raw.columns, "__fold__"] and list(test.columns) == [*raw.columns, "__twin__"]
+    both = pd.concat([train.drop(columns="__fold__"), test.drop(columns="__twin__")])
     order = list(raw.columns)
     pd.testing.assert_frame_equal(
         both.sort_values(order).reset_index(drop=True),
@@ -82,6 +82,31 @@ def test_prepared_table_parts_the_rows_and_says_each_fold(
     # Stratified: the positive share is the same in each fold, but for one row.
     positives = train.groupby("__fold__")["Target"].sum()
     assert positives.max() - positives.min() <= 1
+
+
+def test_twins_are_found_flagged_and_scored_apart(alone: Callable[[str], tuple[Any, Any]]) -> None:
+    store, _ = alone("tune_lr")
+    [prepared], [run] = store.steps("prepare"), store.steps("tune_lr")
+    folder = store.artifacts(prepared) / "prepared"
+    train, test = (pd.read_parquet(folder / f"{name}.parquet") for name in ("train", "test"))
+    known = set(train.drop(columns="__fold__").itertuples(index=False, name=None))
+    twins = [row in known for row in test.drop(columns="__twin__").itertuples(index=False, name=None)]
+    assert test["__twin__"].tolist() == twins
+    [finding] = pd.read_csv(folder / "findings.csv").to_dict("records")
+    assert (finding["code"], finding["count"], finding["share"]) == ("twins", sum(twins), sum(twins) / 191)
+    assert prepared.data.tags["lifecycle.findings"] == f"twins {sum(twins) / 191:.1%}"
+    assert 0 <= run.data.metrics["test_f1_without_twins"] <= 1
+    assert run.data.metrics["test_f1_without_twins"] != run.data.metrics["test_f1"]
+
+
+def test_the_profile_page_is_of_the_table(alone: Callable[[str], tuple[Any, Any]]) -> None:
+    store, _ = alone("prepare")
+    [run] = store.steps("prepare")
+    page = (store.artifacts(run) / "prepared" / "profile.html").read_text(encoding="utf-8")
+    assert "<title>Profile of churn</title>" in page
+    assert "763 training and 191 test rows" in page
+    assert run.data.tags["lifecycle.data"] in page
+    assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
 
 
 # The two regressions.

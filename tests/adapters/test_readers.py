@@ -373,3 +373,15 @@ def test_relative_shapes_are_handed_on_as_absolute_ones(tmp_path: Path, monkeypa
         "postgresql://u:$PW@h/d?table=t": "postgresql://u:$PW@h/d?table=t",
     }.items():
         assert sources.handed_on({"data": asked, "seed": 1}) == {"data": told, "seed": 1}
+
+
+@pytest.mark.parametrize(("written", "form"), [("25.08.2022", "%d.%m.%Y"), ("25.08.2022 10:30", "%d.%m.%Y %H:%M")])
+def test_dates_in_another_form_than_iso_keep_it(tmp_path: Path, written: str, form: str) -> None:
+    """A served row has them as the file has: models must know the form, so it is the contract that reads them."""
+    path = tmp_path / "some.csv"
+    path.write_text("day,iso,x\n" + f"{written},2022-08-25,1\n" * 30, encoding="utf-8")
+    frame = read(path)
+    assert frame["day"].tolist() == [written] * 30
+    assert pd.api.types.is_datetime64_any_dtype(frame["iso"])
+    typed = read(path, f"dateformat={form}" if " " not in form else f"timestampformat={form}")
+    assert pd.api.types.is_datetime64_any_dtype(typed["day"])

@@ -50,6 +50,10 @@ def log_least_squares(step: Step) -> None:
     test = step.test_rows()
     predicted = results.predict(least_squares.design_matrix(before, test.rows)).to_numpy()
     found = prefixed("train", train) | prefixed("test", score_all(contract, test.labels, predicted, None))
+    alone = ~test.twins
+    if not alone.all() and alone.sum() > 1:
+        scores = score_all(contract, test.labels[alone], predicted[alone], None)
+        found |= prefixed("test", {f"{name}_without_twins": score for name, score in scores.items()})
     found["fit_seconds"] = fit_seconds
     found["train_r2_adj"] = adjusted_r2(train["r2"], len(design), design.shape[1] - 1)
     found |= dummy_scores(contract, table.labels, table.fold_pairs, test.labels)

@@ -375,6 +375,7 @@ def _copy_arrow(
 
 # CSV.
 
+ISO_FORM = "%Y-%m-%d"
 COPIED = "(FORMAT parquet, COMPRESSION lz4_raw)"
 
 
@@ -523,13 +524,18 @@ def _dialect(
     if len(kinds) != len(names):
         # The rows do not agree with the names. As text they are read until the first that does not.
         kinds = dialect.types
+    # Dates in another form than ISO 8601 stay text: the contract finds their form, by which models read served rows.
+    formats = {
+        "DATE": read.dateformat or sniffed.get("DateFormat") or "",
+        "TIMESTAMP": read.timestampformat or sniffed.get("TimestampFormat") or "",
+    }
+    asked = {"DATE": read.dateformat, "TIMESTAMP": read.timestampformat}
+    foreign = {kind for kind, form in formats.items() if form and not asked[kind] and not form.startswith(ISO_FORM)}
+    kinds = tuple("VARCHAR" if kind in foreign else kind for kind in kinds)
     if header and not whole and set(kinds) == {"VARCHAR"} and not read.names and not read.skip:
         _check_second_header(connection, source, file, dialect)
     return _Dialect(
-        path, sep, quote, escape, names, kinds,
-        read.dateformat or sniffed.get("DateFormat") or "",
-        read.timestampformat or sniffed.get("TimestampFormat") or "",
-        header, skip,
+        path, sep, quote, escape, names, kinds, formats["DATE"], formats["TIMESTAMP"], header, skip,
     )  # fmt: skip
 
 
