@@ -1,0 +1,64 @@
+"""A search's settings for one table: which models, which rows, which threshold."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from lifecycle.adapters import searches, steps
+from lifecycle.contract import Column, Contract
+from lifecycle.errors import UserError
+
+LARGE = Contract(
+    "y", "classification", ("no", "yes"), "yes", "stratified", columns=(Column("x", "numeric", "DOUBLE"),), rows=30_000
+)
+QUANTITY = replace(LARGE, task="regression", classes=(), positive=None)
+
+
+def options(**changes: Any) -> dict[str, Any]:
+    return {
+        "models": "",
+        "metric": "",
+        "max_evals": 4,
+        "algo": "tpe",
+        "select_on": "cv",
+        "engine": "local",
+        "parallelism": 1,
+        "timeout": 60.0,
+        "log_models": "best",
+        "seed": 42,
+        "max_rows": 0,
+        "threshold": "",
+    } | changes
+
+
+def test_a_model_that_the_table_is_too_large_for_is_left_out() -> None:
+    assert searches.settings_for("tune_multi", options(), LARGE).models == ("logreg", "dtc", "rf")
+
+
+def test_a_sample_that_is_small_enough_brings_it_back() -> None:
+    found = searches.settings_for("tune_multi", options(max_rows=20_000), LARGE)
+    assert found.models == ("logreg", "dtc", "svm", "rf")
+    assert found.max_rows == 20_000
+
+
+def test_asked_for_by_name_it_is_refused_with_what_would_do() -> None:
+    with pytest.raises(
+        UserError,
+        match=r"^models: the table has 30,000 training rows, of which it takes at most 20,000 \(svm\); "
+        r"set max_rows=20000, or use one of logreg, dtc, rf\.$",
+    ):
+        searches.settings_for("tune_multi", options(models="svm"), LARGE)
+    assert searches.settings_for("tune_multi", options(models="svm", max_rows=9_000), LARGE).models == ("svm",)
+
+
+@pytest.mark.parametrize(("asked", "used"), [(0, 0), (29_999, 29_999), (30_000, 0), (10**9, 0)])
+def test_a_sample_of_all_rows_is_no_sample(asked: int, used: int) -> None:
+    """So that it is the same work, found again by its key."""
+    assert steps.training_settings(options(max_rows=asked), LARGE)["max_rows"] == used
+
+
+def test_a_threshold_needs_two_classes() -> None:
+    assert searches.settings_for("tune_lr", options(threshold="best_f1"), LARGE).threshold == "best_f1"
+    with pytest.raises(UserError, match=r"^threshold: 'best_f1' needs a target of two classes, but 'y' is a quantity;"):
+        searches.settings_for("tune_multi", options(threshold="best_f1"), QUANTITY)
