@@ -188,13 +188,14 @@ def check_header(names: Sequence[str], settings: TableSettings, rows: int) -> No
                 f"data: {settings.data!r} has a column named {own!r}, which the prepared table keeps for {what}; "
                 "rename it, for example by query."
             )
+    where = "the query's result" if settings.query else repr(settings.data)
     if settings.target not in names:
         near = get_close_matches(settings.target, names, n=3, cutoff=0.4)
         folded = [name for name in names if name.casefold() == settings.target.casefold()]
         shown = f"near it are {listed(near)}" if near else f"the columns are {listed(names)}"
         if folded:
             shown = f"names are told apart by case, there is {folded[0]!r}"
-        raise UserError(f"target: there is no column {settings.target!r} in {settings.data!r}; {shown}.")
+        raise UserError(f"target: there is no column {settings.target!r} in {where}; {shown}.")
     if rows == 0:
         raise UserError(f"data: {settings.data!r} has a header but no rows; give a table with rows.")
     asked = [("drop", name) for name in settings.drop] + [("ordinal", o.column) for o in settings.ordinal]
@@ -205,7 +206,7 @@ def check_header(names: Sequence[str], settings: TableSettings, rows: int) -> No
         if name not in names and option not in settings.of_the_sample:
             near = get_close_matches(name, names, n=3, cutoff=0.4)
             raise UserError(
-                f"{option}: there is no column {name!r} in {settings.data!r}; "
+                f"{option}: there is no column {name!r} in {where}; "
                 f"{'near it are ' + listed(near) if near else 'the columns are ' + listed(names)}."
             )
 

@@ -340,3 +340,16 @@ def test_numpys_scalars_are_written_as_plain_numbers():
     values = json.loads(contract.to_json())
     assert values["classes"] == [0, 1]
     assert values["positive"] == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"target": "Churned"}, "target: there is no column 'Churned'"),
+        ({"drop": ("Age",)}, "drop: there is no column 'Age'"),
+    ],
+)
+def test_a_column_that_the_query_has_dropped_is_looked_for_in_its_result(changes: dict, what: str, refused: Callable):
+    settings = TableSettings(**{"data": "t.csv", "target": "y", "query": "SELECT y, x FROM data", **changes})
+    with refused(f"{what} in the query's result; the columns are y, x."):
+        check_header(["y", "x"], settings, 5)
