@@ -3,86 +3,19 @@
 Whoever holds the rows counts; here the counts are judged, so that ten million rows are judged as cheaply as ten.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 
 import pandas as pd
 
+from lifecycle.cells import Cells, Counts, Observed
 from lifecycle.columns import level_of
 from lifecycle.contract import ERROR, IGNORE, NUMERIC, ORDINAL, Column, Contract
 from lifecycle.errors import UserError, listed
 from lifecycle.roles import looks_like_id
 
 MOST_SAID = 5
-
-
-@dataclass(frozen=True)
-class Cells:
-    """Some cells of one column.
-
-    Attributes
-    ----------
-    count : int
-        Their number, one a row.
-    example : str
-        One of them, as text: the least of texts, the farthest of numbers.
-    distinct : int
-        How many different ones; counted of new levels only.
-    """
-
-    count: int = 0
-    example: str = ""
-    distinct: int = 0
-
-
-@dataclass(frozen=True)
-class Counts:
-    """What is counted in one column that models read, each cell as their first step would read it.
-
-    Attributes
-    ----------
-    missing : int
-        Cells that are missing: empty, blank, or a word for missing.
-    unread : Cells
-        Present cells that are no numbers, or no times, where such are needed.
-    odd : Cells
-        Cells that can be read although they are not written as training's were, such as 007 or 1e3 with a decimal
-        comma; finite numbers among them count as below or above too.
-    infinite : Cells
-        Infinite numbers.
-    below, above : Cells
-        Finite numbers outside the range of training.
-    new : Cells
-        Levels that the contract does not have.
-    """
-
-    missing: int = 0
-    unread: Cells = Cells()
-    odd: Cells = Cells()
-    infinite: Cells = Cells()
-    below: Cells = Cells()
-    above: Cells = Cells()
-    new: Cells = Cells()
-
-
-@dataclass(frozen=True)
-class Observed:
-    """What is counted in a later table.
-
-    Attributes
-    ----------
-    names : tuple of str
-        Its columns.
-    rows : int
-        Their number.
-    columns : mapping of str to Counts
-        Of the columns that models read and the table has.
-    """
-
-    names: tuple[str, ...]
-    rows: int
-    columns: Mapping[str, Counts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Rows in duckdb: what SQL says of them is what the models' first step would say in Python."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lifecycle.adapters.relation import Relation
-from lifecycle.columns import levels_of, numbers_of
+from lifecycle.columns import CastColumns, levels_of, numbers_of
 from lifecycle.contract import Column, Contract
 from lifecycle.roles import Reading
 from lifecycle.settings import MISSING_WORDS
@@ -195,3 +196,96 @@ def test_many_rows_keep_the_tables_order(tmp_path: Path, relation: Callable):
         np.testing.assert_array_equal(found["n"], chosen)
         assert (found["y"] == np.where(found["n"] % 2, "yes", "no")).all()
     assert found["__twin__"].all()
+
+
+# --------------------------------------------------------------------- a later table and its contract
+
+NUMBERS = st.sampled_from(
+    ["1", " -7.5 ", "1e3", "007", "1_000", "0x10", "inf", "-Infinity", "nan", "NAN", "1,5", "1.234,5", "12.34,5"]
+    + [
+        "1 234",
+        "1'000.5",
+        "1,234.5",
+        "12,34",
+        "1e400",
+        "\u0663",
+        "-999",
+        "-999.0",
+        "99",
+        "+5",
+        ".5",
+        "5.",
+        "true",
+        "abc",
+    ]
+)
+DATES = st.sampled_from(
+    ["2021-01-31", "2021-01-31 10:00", "2021-01-31T10:00:00.5", "2021-01-31T07:00Z", "2021-01-31 07:00+02:00", "2021"]
+    + ["20210131", "2021-W01-1", "31.01.2021", "31.02.2021", "1.2.2021", "31.01.0000", "0000-01-31", "2021-02-30"]
+    + ["2021-01-31 24:00", "epoch", "infinity", "now", "NaT", "9999-12-31", "31.12.9999", "Jan 31, 2021", "jan 1, 2021"]
+)
+LATER_WORDS = (*MISSING_WORDS, "-999", "9999-12-31", "31.12.9999", "abc")
+ROLES = {
+    "plain": Column("c", "numeric", "DOUBLE", low=-5.0, high=50.0),
+    "decimal comma": Column("c", "numeric", "VARCHAR", low=-5.0, high=50.0, format="decimal comma"),
+    "thousands": Column("c", "numeric", "VARCHAR", low=-5.0, high=50.0, format="thousands"),
+    "ISO 8601": Column("c", "datetime", "VARCHAR"),
+    "days": Column("c", "datetime", "VARCHAR", format="%d.%m.%Y"),
+    "names of months": Column("c", "datetime", "VARCHAR", format="%b %d, %Y"),
+    "digits": Column("c", "datetime", "BIGINT", format="%Y%m%d"),
+    "a format of weekdays": Column("c", "datetime", "VARCHAR", format="%A %d.%m.%Y"),
+    "levels": Column("c", "categorical", "VARCHAR", levels=("1", "7", "True", "a", "2021-01-31")),
+    "order": Column("c", "ordinal", "VARCHAR", levels=("a", "1")),
+    "text": Column("c", "text", "VARCHAR"),
+}
+LATER = (
+    st.lists(st.none() | NUMBERS | words, min_size=1, max_size=12)
+    | st.lists(st.none() | DATES, min_size=1, max_size=12)
+    | st.lists(st.none() | st.sampled_from([1.0, 7.5, -999.0, np.inf, -np.inf, 20210131.0, -1e300]), min_size=1)
+    | st.lists(st.sampled_from([1, 99, -7, -999, 20210131]), min_size=1)
+    | st.lists(st.none() | st.booleans(), min_size=1)
+    | st.lists(st.sampled_from([None, "2021-01-31", "9999-12-31"]).map(pd.Timestamp), min_size=1)
+    | st.lists(st.lists(st.integers(), max_size=2), min_size=1, max_size=3)
+)
+
+
+def by_the_first_step(frame: pd.DataFrame, column: Column) -> dict[str, int]:
+    """Count the cells of a frame one by one, each cast by the models' own first step."""
+    step = CastColumns(
+        numeric=["c"] if column.role == "numeric" else [],
+        categorical=["c"] if column.role in ("categorical", "ordinal", "text") else [],
+        datetime=["c"] if column.role == "datetime" else [],
+        formats={"c": column.format} if column.format else None,
+        missing_words=LATER_WORDS,
+    ).fit(frame)
+    counted = dict.fromkeys(("missing", "unread", "infinite", "below", "above", "new", "levels"), 0)
+    levels = set()
+    for place in range(len(frame)):
+        try:
+            value = step.transform(frame.iloc[[place]])["c"].iloc[0]
+        except ValueError:
+            counted["unread"] += 1
+            continue
+        if pd.isna(value):
+            counted["missing"] += 1
+        elif column.role == "numeric":
+            which = "infinite" if np.isinf(value) else "below" if value < -5 else "above" if value > 50 else ""
+            if which:
+                counted[which] += 1
+        elif column.levels and value not in column.levels:
+            counted["new"] += 1
+            levels.add(value)
+    return counted | {"levels": len(levels)}
+
+
+@pytest.mark.parametrize("column", ROLES.values(), ids=ROLES)
+@given(cells=LATER)
+def test_a_later_tables_counts_are_those_of_the_models_first_step(cells: list, column: Column, relation: Callable):
+    frame = pd.DataFrame({"c": pd.Series(cells)})
+    contract = replace(contract_of(column), missing_words=LATER_WORDS)
+    observed = relation(frame).observe(contract)
+    counts = observed.columns["c"]
+    found = {name: getattr(counts, name).count for name in ("unread", "infinite", "below", "above", "new")}
+    found |= {"missing": counts.missing, "levels": counts.new.distinct}
+    assert observed.rows == len(cells)
+    assert found == by_the_first_step(frame, column)

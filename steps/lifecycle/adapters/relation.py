@@ -1,7 +1,6 @@
 """Rows in duckdb: what the data decisions ask of a table, said in SQL, and the prepared rows written as Parquet."""
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from itertools import count
 from pathlib import Path
@@ -12,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from lifecycle.checks import Cells, Counts, Observed
-from lifecycle.columns import NO_TIME, level_of, number_of, plain_times, time_of
+from lifecycle.cells import NEVER, Cells, Counts, Observed, plain_pattern, sentinels, tally, values_of
+from lifecycle.columns import level_of
 from lifecycle.contract import CATEGORICAL, DATETIME, NUMERIC, ORDINAL, TEXT, Column, Contract
 from lifecycle.roles import BOOLEAN, INTEGER, ISO, NESTED, REAL, TIME, WORDS, WRITTEN, Reading, Summary, kind_of
 from lifecycle.settings import TWIN_COLUMN
@@ -24,22 +23,10 @@ EXACT_ROWS = 200_000
 EXAMPLES = 1_000
 # Columns summarised in one pass: each takes a few aggregates, and duckdb's plans grow faster than their number.
 AT_ONCE = 40
+# Different cells that Python is asked about in one go.
+ODD_AT_ONCE = 100_000
 PLACE = "__place__"
 BLANKS = " \t\n\r\f\v\xa0"
-# Cells that are written in a way of their own, looked at in Python so many at a time.
-ODD_AT_ONCE = 100_000
-# Times that duckdb and Python read alike; of what is written otherwise Python is asked.
-DIRECTIVES = {
-    "%Y": "[1-9][0-9]{3}",
-    "%m": "[0-9]{1,2}",
-    "%d": "[0-9]{1,2}",
-    "%H": "[0-9]{1,2}",
-    "%M": "[0-9]{1,2}",
-    "%S": "[0-5]?[0-9]",
-    "%b": "[A-Za-z]{3}",
-}
-PLAIN_ISO = r"[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}([ T]([01][0-9]|2[0-3]):[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?)?"
-NOTHING = r"\b\B"
 _numbers = count()
 
 
@@ -352,27 +339,19 @@ class Relation:
         """Return the SQL of a column as models read it, and of the cells that duckdb may read otherwise, as texts."""
         name, kind, nothing = column.name, kind_of(self.types[column.name]), "CAST(NULL AS VARCHAR)"
         if column.role not in (NUMERIC, DATETIME):
-            level = self._level(name)
             # Words stand for missing cells in columns of numbers too.
-            return self._without(level, [literal(word) for word in self.missing_words], kind != WORDS), nothing
-        reading = Reading(column.role, column.format)
-        value, text = self._read(name, reading), f"CAST({self._cells(name)} AS VARCHAR)"
-        sentinels = [_written(value) for value in _sentinels(column, self.missing_words)]
+            words = [] if kind == WORDS else [literal(word) for word in self.missing_words]
+            return _without(self._level(name), words), nothing
+        value, text = self._read(name, Reading(column.role, column.format)), f"CAST({self._cells(name)} AS VARCHAR)"
+        missing = [_written(sentinel) for sentinel in sentinels(column, self.missing_words)]
         if kind in ((INTEGER, REAL, BOOLEAN) if column.role == NUMERIC else (TIME,)):
-            return self._without(value, sentinels, True), nothing
+            return _without(value, missing), nothing
         if column.role == DATETIME and column.format and kind in (INTEGER, REAL):
             text = self._level(name)
             value = f"try_strptime({text}, {literal(column.format)})"
-        pattern = WRITTEN.get(column.format, NOTHING) if column.role == NUMERIC else _pattern_of(column.format)
-        sure = f"regexp_full_match({text}, {literal(pattern)}) AND {value} IS NOT NULL"
+        sure = f"regexp_full_match({text}, {literal(plain_pattern(column))}) AND {value} IS NOT NULL"
         plain = f"CASE WHEN {sure} THEN {value} END"
-        return self._without(plain, sentinels, True), f"CASE WHEN NOT ({sure}) THEN {text} END"
-
-    @staticmethod
-    def _without(value: str, sentinels: Sequence[str], asked: bool) -> str:
-        if not (sentinels and asked):
-            return value
-        return f"CASE WHEN {value} NOT IN ({', '.join(sentinels)}) THEN {value} END"
+        return _without(plain, missing), f"CASE WHEN NOT ({sure}) THEN {text} END"
 
     def _counts(self, column: Column, figures: Mapping[str, Any]) -> Counts:
         """Turn the figures of one column into its counts, and look at its odd cells."""
@@ -388,19 +367,19 @@ class Relation:
         }
         missing = len(self) - figures["present"] - figures["wrong"]
         odd = self._odd(column) if figures["wrong"] else []
-        return _tallied(column, missing, outside, odd)
+        return tally(column, missing, outside, odd)
 
     def _odd(self, column: Column) -> Iterator[tuple[str, int, Any]]:
         """Give each different cell that is not written as training's: its text, how often it stands, its value."""
         kind, wrong = kind_of(self.types[column.name]), self._observed(column)[1]
         rows = f"FROM {self._from({'cell': wrong})} WHERE cell IS NOT NULL"
-        if kind in _NEVER[column.role] or (column.role == DATETIME and not column.format and kind in (INTEGER, REAL)):
+        if kind in NEVER[column.role] or (column.role == DATETIME and not column.format and kind in (INTEGER, REAL)):
             many, least = self.connection.execute(f"SELECT count(*), min(cell) {rows}").fetchall()[0]
             yield least, many, None
             return
         answer = self.connection.execute(f"SELECT cell, count(*) {rows} GROUP BY cell")
         while found := answer.fetchmany(ODD_AT_ONCE):
-            values = _values_of([text for text, _ in found], column, self.missing_words)
+            values = values_of([text for text, _ in found], column, self.missing_words)
             yield from ((text, many, value) for (text, many), value in zip(found, values, strict=True))
 
     def write(
@@ -458,8 +437,14 @@ def _scattered(values: Any, positions: Positions, rows: int) -> pa.Array:
     return pa.array(every, mask=absent)
 
 
-# The kinds of cells that no number, or no time, is read from.
-_NEVER = {NUMERIC: (TIME, NESTED), DATETIME: (BOOLEAN, NESTED)}
+def _without(value: str, missing: Sequence[str]) -> str:
+    """Return the SQL of a value that is NULL where it stands for a missing cell."""
+    return f"CASE WHEN {value} NOT IN ({', '.join(missing)}) THEN {value} END" if missing else value
+
+
+def _written(value: Any) -> str:
+    """Write a number or a time as SQL does."""
+    return f"TIMESTAMP {literal(str(value))}" if isinstance(value, np.datetime64) else f"{literal(str(value))}::DOUBLE"
 
 
 def _figures(column: Column, place: int) -> dict[str, str]:
@@ -488,75 +473,3 @@ def _figures(column: Column, place: int) -> dict[str, str]:
                     f"{which}_one": f"{farthest}({value}) FILTER ({outside})",
                 }
     return asked
-
-
-def _pattern_of(form: str) -> str:
-    """Return the pattern of the times that duckdb and Python read alike by a strptime format."""
-    if not form:
-        return PLAIN_ISO
-    parts = re.findall(r"%.|[^%]+|%$", form, flags=re.DOTALL)
-    if not all(part in DIRECTIVES for part in parts if part.startswith("%")):
-        return NOTHING
-    return "".join(DIRECTIVES.get(part) or re.escape(part) for part in parts)
-
-
-def _value_of(text: str, column: Column) -> Any:
-    """Read one text as a number or a time: NaN or NaT where it is missing, None where it cannot be read."""
-    try:
-        return number_of(text, column.format) if column.role == NUMERIC else time_of(text, column.format)
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
-def _sentinels(column: Column, missing_words: Sequence[str]) -> set[Any]:
-    """Return the numbers, or times, that stand for a missing cell."""
-    values = (_value_of(word.strip(), column) for word in missing_words)
-    return {value for value in values if value is not None and not pd.isna(value)}
-
-
-def _written(value: Any) -> str:
-    """Write a number or a time as SQL does."""
-    return f"TIMESTAMP {literal(str(value))}" if isinstance(value, np.datetime64) else f"{literal(str(value))}::DOUBLE"
-
-
-def _values_of(texts: list[str], column: Column, missing_words: Sequence[str]) -> list[Any]:
-    """Read texts as the models' first step does: NaN or NaT where one is missing, None where it cannot be read."""
-    sentinels = _sentinels(column, missing_words)
-    if column.role == NUMERIC:
-        values = [_value_of(text, column) for text in texts]
-    else:
-        times = plain_times(pd.Series(texts, dtype=object), column.format)
-        values = [
-            time if not np.isnat(time) else NO_TIME if level_of(text) in missing_words else _value_of(text, column)
-            for text, time in zip(texts, times, strict=True)
-        ]
-    return [np.nan if value in sentinels else value for value in values]
-
-
-def _tallied(column: Column, missing: int, plain: dict[str, Cells], odd: Iterable[tuple[str, int, Any]]) -> Counts:
-    """Add up the cells that SQL has counted and the odd ones."""
-    found = dict(plain)
-
-    def add(which: str, many: int, example: str, farthest: Callable[..., str]) -> None:
-        one = found.get(which)
-        if one is None:
-            found[which] = Cells(many, example)
-        else:
-            key = float if which in ("below", "above") else str
-            found[which] = Cells(one.count + many, farthest(one.example, example, key=key))
-
-    low, high = (-np.inf if column.low is None else column.low), (np.inf if column.high is None else column.high)
-    for text, many, value in odd:
-        if value is None:
-            add("unread", many, text, min)
-        elif value != value:
-            missing += many
-        elif column.role == NUMERIC and value in (np.inf, -np.inf):
-            add("infinite", many, level_of(value), min)
-        else:
-            add("odd", many, text, min)
-            if column.role == NUMERIC and value < low:
-                add("below", many, level_of(value), min)
-            elif column.role == NUMERIC and value > high:
-                add("above", many, level_of(value), max)
-    return Counts(missing, **found)
