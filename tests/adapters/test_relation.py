@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lifecycle.adapters.relation import Relation
+from lifecycle.cells import Cells, Counts, Observed
 from lifecycle.columns import CastColumns, levels_of, numbers_of
 from lifecycle.contract import Column, Contract
 from lifecycle.roles import Reading
@@ -289,3 +290,76 @@ def test_a_later_tables_counts_are_those_of_the_models_first_step(cells: list, c
     found |= {"missing": counts.missing, "levels": counts.new.distinct}
     assert observed.rows == len(cells)
     assert found == by_the_first_step(frame, column)
+
+
+def test_a_later_table_by_hand(relation: Callable):
+    """Words for missing cells are the contract's, and the table's columns stand in another order."""
+    frame = pd.DataFrame(
+        {
+            "extra": range(8),
+            "city": ["Bonn", " Ulm ", "ulm", "Rom", "Rom", "-", None, ""],
+            "day": ["01.02.2021", "2021-02-01", "31.02.2021", "soon", "soon", "-", None, " "],
+            "age": [17, 18, 90, 91, 99, np.inf, -np.inf, np.nan],
+        }
+    )
+    columns = (
+        Column("age", "numeric", "BIGINT", low=18.0, high=90.0),
+        Column("city", "categorical", "VARCHAR", levels=("Bonn", "Ulm")),
+        Column("day", "datetime", "VARCHAR", format="%d.%m.%Y"),
+        Column("absent", "numeric", "BIGINT", low=18.0, high=90.0),
+        Column("extra", "id", "BIGINT"),
+    )
+    contract = replace(contract_of(*columns), missing_words=("-",))
+    observed = relation(frame).observe(contract)
+    assert observed == Observed(
+        ("extra", "city", "day", "age"),
+        8,
+        {
+            "age": Counts(1, infinite=Cells(2, "-inf"), below=Cells(1, "17"), above=Cells(2, "99")),
+            "city": Counts(3, new=Cells(3, "Rom", 2)),
+            "day": Counts(3, unread=Cells(3, "31.02.2021"), odd=Cells(1, "2021-02-01")),
+        },
+    )
+    # Some of the rows, and none.
+    assert relation(frame).take(np.array([4, 0])).observe(contract).columns == {
+        "age": Counts(below=Cells(1, "17"), above=Cells(1, "99")),
+        "city": Counts(new=Cells(1, "Rom", 1)),
+        "day": Counts(unread=Cells(1, "soon")),
+    }
+    assert relation(frame.head(0)).observe(contract) == Observed(("extra", "city", "day", "age"), 0)
+
+
+def test_columns_are_told_apart_by_case_as_models_do(relation: Callable):
+    observed = relation(pd.DataFrame({"X": [1, 2]})).observe(contract_of(Column("x", "numeric", "BIGINT")))
+    assert (observed.names, observed.columns) == (("X",), {})
+
+
+def test_many_columns_are_observed_in_several_passes(relation: Callable):
+    frame = pd.DataFrame({f"c{i}": [i, i + 1.0, np.nan] for i in range(95)})
+    columns = [Column(name, "numeric", "DOUBLE", low=float(i), high=float(i)) for i, name in enumerate(frame.columns)]
+    observed = relation(frame).observe(contract_of(*columns))
+    assert observed.columns == {f"c{i}": Counts(1, above=Cells(1, str(i + 1))) for i in range(95)}
+
+
+def test_new_levels_among_thousands_are_counted(relation: Callable):
+    rows = pd.DataFrame({"c": [f"{i % 13_300}-pair" for i in range(40_000)]})
+    levels = tuple(sorted(f"{i}-pair" for i in range(13_000)))
+    observed = relation(rows).observe(contract_of(Column("c", "categorical", "VARCHAR", levels=levels)))
+    assert observed.columns["c"] == Counts(new=Cells(900, "13000-pair", 300))
+
+
+def test_more_odd_cells_than_are_looked_at_in_one_go(relation: Callable, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("lifecycle.adapters.relation.ODD_AT_ONCE", 7)
+    rows = pd.DataFrame({"c": [f"{i:03d}" for i in range(50)] + ["x"] * 3})
+    column = Column("c", "numeric", "VARCHAR", low=10.0, high=40.0)
+    counts = relation(rows).observe(contract_of(column)).columns["c"]
+    assert counts == Counts(unread=Cells(3, "x"), odd=Cells(50, "000"), below=Cells(10, "0"), above=Cells(9, "49"))
+
+
+def test_a_file_is_observed_as_a_frame_is(tmp_path: Path, connection: duckdb.DuckDBPyConnection, relation: Callable):
+    frame = pd.DataFrame({"x": [0.5, 99, None], "c": ["a", "b", None], "t": pd.to_datetime(["2021-01-01"] * 3)})
+    columns = Column("x", "numeric", "DOUBLE", low=0.0, high=9.0), Column("c", "categorical", "VARCHAR", levels=("a",))
+    contract = contract_of(*columns, Column("t", "datetime", "TIMESTAMP"))
+    frame.to_parquet(tmp_path / "a.parquet")
+    connection.execute(f"CREATE OR REPLACE VIEW scored AS FROM read_parquet('{tmp_path}/a.parquet')")
+    assert Relation(connection, "scored").observe(contract) == relation(frame).observe(contract)
