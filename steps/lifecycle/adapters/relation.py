@@ -305,29 +305,45 @@ class Relation:
         """
         rows = copy(self)
         rows.missing_words = contract.missing_words
-        features = [column for column in contract.columns if column.name in contract.features]
-        found: dict[str, Counts] = {}
-        there = [column for column in features if column.name in self.types] if len(rows) else []
-        for columns in (there[begin : begin + AT_ONCE] for begin in range(0, len(there), AT_ONCE)):
+        there = [column for column in contract.columns if column.name in {*contract.features} & {*self.types}]
+        if not len(rows):
+            return Observed(tuple(self.names), 0)
+        found = {column.name: rows._levels_told(column) for column in there if column.role in (CATEGORICAL, ORDINAL)}
+        others = [column for column in there if column.name not in found]
+        for columns in (others[begin : begin + AT_ONCE] for begin in range(0, len(others), AT_ONCE)):
             found |= rows._counted(columns)
-        return Observed(tuple(self.names), len(rows), found)
+        return Observed(tuple(self.names), len(rows), {column.name: found[column.name] for column in there})
+
+    def _levels_told(self, column: Column) -> Counts:
+        """Count the missing cells and the new levels of a column; its different cells are written as levels once."""
+        cells = self._from({column.name: quoted(column.name)})
+        raw = f"(SELECT {quoted(column.name)}, count(*) AS many FROM {cells} GROUP BY ALL)"
+        # Words stand for missing cells in columns of numbers too.
+        level = _without(self._level(column.name), [literal(word) for word in self.missing_words])
+        known = f"levels_{next(_numbers)}"
+        self.connection.register(known, pa.table({"level": pa.array(column.levels, pa.string())}))
+        told = f"SELECT {level} AS level, sum(many) AS many FROM {raw} GROUP BY level"
+        missing = "sum(many) FILTER (level IS NULL)"
+        new = f"FILTER (level IS NOT NULL AND level NOT IN (SELECT level FROM {known}))"
+        query = f"SELECT {missing}, sum(many) {new}, count(*) {new}, min(level) {new} FROM ({told})"
+        absent, count, distinct, least = self.connection.execute(query).fetchall()[0]
+        self.connection.unregister(known)
+        return Counts(int(absent or 0), new=Cells(int(count), least, distinct) if count else Cells())
 
     def _counted(self, columns: Sequence[Column]) -> dict[str, Counts]:
-        """Count one pass of columns."""
+        """Count one pass of columns of numbers, times and texts."""
         cells: dict[str, str] = {}
-        asked: dict[str, str] = {}
-        known: list[str] = []
+        read: list[str] = []
+        asked: list[str] = []
         for place, column in enumerate(columns):
-            value, wrong = self._observed(column)
-            cells |= {f"value_{place}": value, f"wrong_{place}": wrong}
-            if column.role in (CATEGORICAL, ORDINAL):
-                name = f"levels_{next(_numbers)}"
-                self.connection.register(name, pa.table({"level": pa.array(column.levels, pa.string())}))
-                known.append(f"value_{place} IN (SELECT level FROM {name}) AS known_{place}")
-            asked |= {f"{figure}_{place}": sql for figure, sql in _figures(column, place).items()}
-        wanted = ", ".join(f"{sql} AS {alias}" for alias, sql in asked.items())
-        rows = f"(SELECT {', '.join(['*', *known])} FROM {self._from(cells)})"
-        answer = self.connection.sql(f"SELECT {wanted} FROM {rows}")
+            cells[f"value_{place}"], cells[f"text_{place}"] = self._observed(column)
+            words = () if column.role == TEXT else self.missing_words
+            missing = [_written(sentinel) for sentinel in sentinels(column, words)]
+            read.append(f"{_without(f'value_{place}', missing)} AS value_{place}")
+            read.append(f"text_{place} IS NOT NULL AND value_{place} IS NULL AS odd_{place}")
+            asked += [f"{sql} AS {figure}_{place}" for figure, sql in _figures(column, place).items()]
+        rows = f"(SELECT {', '.join(read)} FROM {self._from(cells)})"
+        answer = self.connection.sql(f"SELECT {', '.join(asked)} FROM {rows}")
         figures = dict(zip(answer.columns, answer.fetchall()[0], strict=True))
         found = {}
         for place, column in enumerate(columns):
@@ -336,43 +352,38 @@ class Relation:
         return found
 
     def _observed(self, column: Column) -> tuple[str, str]:
-        """Return the SQL of a column as models read it, and of the cells that duckdb may read otherwise, as texts."""
-        name, kind, nothing = column.name, kind_of(self.types[column.name]), "CAST(NULL AS VARCHAR)"
-        if column.role not in (NUMERIC, DATETIME):
-            # Words stand for missing cells in columns of numbers too.
-            words = [] if kind == WORDS else [literal(word) for word in self.missing_words]
-            return _without(self._level(name), words), nothing
+        """Return the SQL of a column's values as models read them, and of the texts that they are written in.
+
+        What duckdb may read otherwise than models do has no value; cells that are no texts have no text.
+        """
+        name, kind, none = column.name, kind_of(self.types[column.name]), "CAST(NULL AS VARCHAR)"
+        if column.role == TEXT:
+            return _without(self._level(name), [literal(word) for word in self.missing_words]), none
         value, text = self._read(name, Reading(column.role, column.format)), f"CAST({self._cells(name)} AS VARCHAR)"
-        missing = [_written(sentinel) for sentinel in sentinels(column, self.missing_words)]
         if kind in ((INTEGER, REAL, BOOLEAN) if column.role == NUMERIC else (TIME,)):
-            return _without(value, missing), nothing
+            return value, none
         if column.role == DATETIME and column.format and kind in (INTEGER, REAL):
             text = self._level(name)
             value = f"try_strptime({text}, {literal(column.format)})"
-        sure = f"regexp_full_match({text}, {literal(plain_pattern(column))}) AND {value} IS NOT NULL"
-        plain = f"CASE WHEN {sure} THEN {value} END"
-        return _without(plain, missing), f"CASE WHEN NOT ({sure}) THEN {text} END"
+        return f"CASE WHEN regexp_full_match({text}, {literal(plain_pattern(column))}) THEN {value} END", text
 
     def _counts(self, column: Column, figures: Mapping[str, Any]) -> Counts:
         """Turn the figures of one column into its counts, and look at its odd cells."""
-        if column.role not in (NUMERIC, DATETIME):
-            new = Cells()
-            if figures.get("new"):
-                new = Cells(figures["new"], figures["least"], figures["levels"])
-            return Counts(len(self) - figures["present"], new=new)
+        if column.role == TEXT:
+            return Counts(len(self) - figures["present"])
         outside = {
             which: Cells(figures[which], level_of(figures[f"{which}_one"]))
             for which in ("infinite", "below", "above")
             if figures.get(which)
         }
-        missing = len(self) - figures["present"] - figures["wrong"]
-        odd = self._odd(column) if figures["wrong"] else []
+        missing = len(self) - figures["present"] - figures["odd"]
+        odd = self._odd(column) if figures["odd"] else []
         return tally(column, missing, outside, odd)
 
     def _odd(self, column: Column) -> Iterator[tuple[str, int, Any]]:
         """Give each different cell that is not written as training's: its text, how often it stands, its value."""
-        kind, wrong = kind_of(self.types[column.name]), self._observed(column)[1]
-        rows = f"FROM {self._from({'cell': wrong})} WHERE cell IS NOT NULL"
+        kind, (value, text) = kind_of(self.types[column.name]), self._observed(column)
+        rows = f"FROM {self._from({'value': value, 'cell': text})} WHERE cell IS NOT NULL AND value IS NULL"
         if kind in NEVER[column.role] or (column.role == DATETIME and not column.format and kind in (INTEGER, REAL)):
             many, least = self.connection.execute(f"SELECT count(*), min(cell) {rows}").fetchall()[0]
             yield least, many, None
@@ -451,15 +462,8 @@ def _figures(column: Column, place: int) -> dict[str, str]:
     """Return the aggregates that are asked of one column, by figure."""
     value = f"value_{place}"
     asked = {"present": f"count({value})"}
-    if column.role in (CATEGORICAL, ORDINAL):
-        new = f"FILTER (NOT known_{place})"
-        asked |= {
-            "new": f"count({value}) {new}",
-            "levels": f"count(DISTINCT {value}) {new}",
-            "least": f"min({value}) {new}",
-        }
-    elif column.role in (NUMERIC, DATETIME):
-        asked["wrong"] = f"count(wrong_{place})"
+    if column.role != TEXT:
+        asked["odd"] = f"count_if(odd_{place})"
     if column.role == NUMERIC:
         asked |= {
             "infinite": f"count(*) FILTER (isinf({value}))",
