@@ -376,3 +376,17 @@ def test_a_file_is_observed_as_a_frame_is(tmp_path: Path, connection: duckdb.Duc
     frame.to_parquet(tmp_path / "a.parquet")
     connection.execute(f"CREATE OR REPLACE VIEW scored AS FROM read_parquet('{tmp_path}/a.parquet')")
     assert Relation(connection, "scored").observe(contract) == relation(frame).observe(contract)
+
+
+@pytest.mark.parametrize(
+    "name", ["level", "__level__x", "rows", "cell", "value_0", "text_0", "odd_0", 'a "b"', "count"]
+)
+@pytest.mark.parametrize("role", ["categorical", "numeric"])
+def test_no_name_of_a_column_is_taken_for_another(name: str, role: str, relation: Callable):
+    frame = pd.DataFrame({name: ["1", "1", "x", None], "n": ["7", "8", "9", "09"], "level": ["u"] * 4, "cell": 1})
+    columns = Column(name, role, "VARCHAR", levels=("1",) * (role == "categorical")), Column("n", "numeric", "VARCHAR")
+    if name in ("level", "cell"):
+        frame = frame.assign(**{name: ["1", "1", "x", None]})
+    wrong = {"new": Cells(1, "x", 1)} if role == "categorical" else {"unread": Cells(1, "x")}
+    observed = relation(frame).observe(contract_of(*columns))
+    assert observed.columns == {name: Counts(1, **wrong), "n": Counts(odd=Cells(1, "09"))}

@@ -299,9 +299,9 @@ class Relation:
         Returns
         -------
         Observed
-            The counts of every feature that is there, in one pass for each 40 columns. Cells that are written as
-            training's are counted by SQL alone; of the others each different one is read by the first step's own
-            functions, which takes some seconds for a million of them.
+            The counts of every feature that is there: of each column of levels by its different cells, of the others
+            40 in one pass. Cells that are written as training's are counted by SQL alone; of those that are not,
+            each different one is read by the first step's own functions, which takes 7 s for a million of them.
         """
         rows = copy(self)
         rows.missing_words = contract.missing_words
@@ -316,16 +316,17 @@ class Relation:
 
     def _levels_told(self, column: Column) -> Counts:
         """Count the missing cells and the new levels of a column; its different cells are written as levels once."""
-        cells = self._from({column.name: quoted(column.name)})
-        raw = f"(SELECT {quoted(column.name)}, count(*) AS many FROM {cells} GROUP BY ALL)"
+        rows = self._from({column.name: quoted(column.name)})
+        different = f"SELECT {quoted(column.name)}, count(*) AS __rows__ FROM {rows} GROUP BY ALL"
         # Words stand for missing cells in columns of numbers too.
         level = _without(self._level(column.name), [literal(word) for word in self.missing_words])
+        told = f"SELECT {level} AS __level__, sum(__rows__) AS __rows__ FROM ({different}) GROUP BY __level__"
         known = f"levels_{next(_numbers)}"
         self.connection.register(known, pa.table({"level": pa.array(column.levels, pa.string())}))
-        told = f"SELECT {level} AS level, sum(many) AS many FROM {raw} GROUP BY level"
-        missing = "sum(many) FILTER (level IS NULL)"
-        new = f"FILTER (level IS NOT NULL AND level NOT IN (SELECT level FROM {known}))"
-        query = f"SELECT {missing}, sum(many) {new}, count(*) {new}, min(level) {new} FROM ({told})"
+        new = f"FILTER (__level__ IS NOT NULL AND __level__ NOT IN (SELECT level FROM {known}))"
+        figures = ["sum(__rows__) FILTER (__level__ IS NULL)"]
+        figures += [f"{figure} {new}" for figure in ("sum(__rows__)", "count(*)", "min(__level__)")]
+        query = f"SELECT {', '.join(figures)} FROM ({told})"
         absent, count, distinct, least = self.connection.execute(query).fetchall()[0]
         self.connection.unregister(known)
         return Counts(int(absent or 0), new=Cells(int(count), least, distinct) if count else Cells())
