@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from frames import relation_of
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lifecycle.adapters.relation import Relation
@@ -294,6 +294,7 @@ def by_the_first_step(frame: pd.DataFrame, column: Column) -> dict[str, int]:
 @example(cells=NUMBERS)
 @example(cells=DATES)
 @given(cells=LATER)
+@settings(deadline=None, derandomize=True, database=None, max_examples=60)
 def test_a_later_tables_counts_are_those_of_the_models_first_step(cells: list, column: Column, relation: Callable):
     frame = pd.DataFrame({"c": pd.Series(cells)})
     contract = replace(contract_of(column), missing_words=LATER_WORDS)

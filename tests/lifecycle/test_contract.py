@@ -1,7 +1,9 @@
 """What a table is found to be: the roles of its columns, its task, its labels, and what is refused."""
 
 import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -396,3 +398,12 @@ def test_an_edited_contract_that_is_no_json_is_refused(refused: Callable):
         "again."
     ):
         Contract.from_json('{"a": 1 "b": 2}')
+
+
+def test_the_documentation_names_every_rule_with_its_default(project: Path):
+    page = (project / "docs" / "contract.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| (`.*?) \| (error|warning|ignore) \|", page, flags=re.MULTILINE)
+    assert {code: rule for codes, rule in table for code in re.findall(r"`(\w+)`", codes)} == RULES
+    shown = Contract.from_json(re.findall(r"```json\n(.*?)```", page, flags=re.DOTALL)[0])
+    assert shown.rules == RULES | {"extra_column": "ignore", "new_level": "error"}
+    assert shown.features == ["age", "city"]
