@@ -18,6 +18,8 @@ from lifecycle.roles import BOOLEAN, NESTED, TIME, WRITTEN
 
 # The kinds of cells that no number, or no time, is read from.
 NEVER = {NUMERIC: (TIME, NESTED), DATETIME: (BOOLEAN, NESTED)}
+# A text with one of these characters, in any case, is no number in any writing: the others write e, inf and nan.
+NO_NUMBER = "[b-dghj-mo-su-xz_]"
 # Times that every reader understands alike.
 PLAIN_ISO = r"[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}([ T]([01][0-9]|2[0-3]):[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?)?"
 DIRECTIVES = {

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lifecycle.cells import Cells, Counts, plain_pattern, sentinels, tally, values_of
+from lifecycle.cells import NO_NUMBER, Cells, Counts, plain_pattern, sentinels, tally, values_of
 from lifecycle.contract import Column
 
 NUMBER = Column("n", "numeric", "VARCHAR", low=0.0, high=10.0)
@@ -67,3 +67,12 @@ def test_words_that_are_numbers_or_times_stand_for_such_too():
 def test_times_that_every_reader_understands_are_told_by_their_pattern(form: str, fits: list, others: list):
     pattern = plain_pattern(Column("d", "datetime", "VARCHAR", format=form))
     assert [text for text in [*fits, *others] if re.fullmatch(pattern, text)] == fits
+
+
+def test_what_python_reads_as_a_number_has_no_hopeless_character():
+    for text in ("1e5", "1E+5", "Infinity", "-INF", "NaN", "0.5", "\u0663", "1.234,5", "1 234"):
+        assert not re.search(NO_NUMBER, text, flags=re.IGNORECASE)
+    for code in range(32, 127):
+        text = f"1{chr(code)}"
+        if re.search(NO_NUMBER, text, flags=re.IGNORECASE):
+            assert values_of([text], NUMBER, ()) == [None]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from lifecycle.cells import NEVER, Cells, Counts, Observed, plain_pattern, sentinels, tally, values_of
+from lifecycle.cells import NEVER, NO_NUMBER, Cells, Counts, Observed, plain_pattern, sentinels, tally, values_of
 from lifecycle.columns import level_of
 from lifecycle.contract import CATEGORICAL, DATETIME, NUMERIC, ORDINAL, TEXT, Column, Contract
 from lifecycle.roles import BOOLEAN, INTEGER, ISO, NESTED, REAL, TIME, WORDS, WRITTEN, Reading, Summary, kind_of
@@ -378,18 +378,25 @@ class Relation:
             if figures.get(which)
         }
         missing = len(self) - figures["present"] - figures["odd"]
-        odd = self._odd(column) if figures["odd"] else []
+        odd = self._odd(column, figures["odd"]) if figures["odd"] else []
         return tally(column, missing, outside, odd)
 
-    def _odd(self, column: Column) -> Iterator[tuple[str, int, Any]]:
-        """Give each different cell that is not written as training's: its text, how often it stands, its value."""
+    def _odd(self, column: Column, every: int) -> Iterator[tuple[str, int, Any]]:
+        """Give each different cell that is not written as training's: its text, how often it stands, its value.
+
+        Those that cannot be read for sure are given as one, by the least of them.
+        """
         kind, (value, text) = kind_of(self.types[column.name]), self._observed(column)
         rows = f"FROM {self._from({'value': value, 'cell': text})} WHERE cell IS NOT NULL AND value IS NULL"
+        hopeless = f"regexp_matches(cell, {literal(NO_NUMBER)}, 'i')" if column.role == NUMERIC else "false"
         if kind in NEVER[column.role] or (column.role == DATETIME and not column.format and kind in (INTEGER, REAL)):
-            many, least = self.connection.execute(f"SELECT count(*), min(cell) {rows}").fetchall()[0]
+            hopeless = "true"
+        many, least = self.connection.execute(f"SELECT count(*), min(cell) {rows} AND {hopeless}").fetchall()[0]
+        if many:
             yield least, many, None
+        if many == every:
             return
-        answer = self.connection.execute(f"SELECT cell, count(*) {rows} GROUP BY cell")
+        answer = self.connection.execute(f"SELECT cell, count(*) {rows} AND NOT {hopeless} GROUP BY cell")
         while found := answer.fetchmany(ODD_AT_ONCE):
             values = values_of([text for text, _ in found], column, self.missing_words)
             yield from ((text, many, value) for (text, many), value in zip(found, values, strict=True))
