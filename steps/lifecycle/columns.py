@@ -304,7 +304,7 @@ def times_of(column: "pd.Series[Any]", format: str = "", missing_words: Sequence
         values = np.full(len(column), NO_TIME)
     else:
         cells = column.astype(object)
-        values = _plain_times(cells, format)
+        values = plain_times(cells, format)
         rest = np.isnat(values) & cells.notna().to_numpy()
         if rest.any():
             values[rest] = _by_value(cells[rest], read, NO_TIME, "datetime64[us]")
@@ -314,8 +314,21 @@ def times_of(column: "pd.Series[Any]", format: str = "", missing_words: Sequence
     return pd.Series(values, index=column.index, name=column.name)
 
 
-def _plain_times(cells: "pd.Series[Any]", format: str) -> npt.NDArray[np.datetime64]:
-    """Read what pandas can all at once; the rest, which is to be looked at singly, is NaT."""
+def plain_times(cells: "pd.Series[Any]", format: str) -> npt.NDArray[np.datetime64]:
+    """Read what pandas can all at once; the rest, which is to be looked at singly, is NaT.
+
+    Parameters
+    ----------
+    cells : Series of dtype object
+        Times, dates, or texts of them.
+    format : str
+        The strptime format of its texts; empty for ISO 8601.
+
+    Returns
+    -------
+    array of datetime64[us]
+        In UTC.
+    """
     values = np.full(len(cells), NO_TIME)
     # pandas lends the zone of one text to the next one that has none, so the two kinds are read apart.
     texts = not format and pd.api.types.infer_dtype(cells, skipna=True) in ("string", "mixed")

@@ -24,6 +24,21 @@ MOST_LEVELS = 50_000
 MOST_CLASSES_OF_NUMBERS = 10
 MOST_CLASSES = 100
 POSITIVE_WORDS = ("1", "true", "yes")
+ERROR, WARNING, IGNORE = "error", "warning", "ignore"
+# What a later table may do against its contract, and what follows unless the contract itself says otherwise.
+RULES = {
+    "empty": ERROR,
+    "missing_column": ERROR,
+    "extra_column": WARNING,
+    "unreadable": ERROR,
+    "infinite": ERROR,
+    "not_in_order": ERROR,
+    "new_level": WARNING,
+    "below": WARNING,
+    "above": WARNING,
+    "more_missing": WARNING,
+}
+MISSING_MARGIN = 0.05
 
 
 @dataclass(frozen=True)
@@ -45,6 +60,8 @@ class Column:
         The range of a numeric column.
     missing : bool
         Whether cells are missing in it.
+    missing_share : float or None
+        Their share of the training rows, 0 to 1; None where a contract was written before it was kept.
     format : str
         How its texts are written: of a numeric column ``decimal comma`` or ``thousands``, of a datetime one its
         strptime format; empty for columns that are no text, and for plain numbers and ISO 8601.
@@ -61,6 +78,7 @@ class Column:
     low: float | None = None
     high: float | None = None
     missing: bool = False
+    missing_share: float | None = None
     format: str = ""
     origin: str = ""
     last: str = ""
@@ -84,6 +102,11 @@ class Contract:
         How the rows were split.
     query : str
         The SQL that made raw rows, or empty.
+    rules : dict of str to str
+        What follows from each kind of breach, by its code: ``error``, ``warning`` or ``ignore``. Codes that are not
+        named keep the rule of `RULES`.
+    missing_margin : float
+        How far the share of missing cells may lie above training's, 0 to 1.
     columns : tuple of Column
         Every column but the target, in the table's order.
     rows_without_target : int
@@ -92,6 +115,11 @@ class Contract:
         Training rows.
     missing_words : tuple of str
         Texts that stand for a missing cell; blank ones always do.
+
+    Raises
+    ------
+    UserError
+        For a rule that does not exist, as only a contract edited by hand can hold.
     """
 
     target: str
@@ -100,10 +128,31 @@ class Contract:
     positive: Any
     split: str
     query: str = ""
+    rules: dict[str, str] = field(default_factory=dict)
+    missing_margin: float = MISSING_MARGIN
     columns: tuple[Column, ...] = field(default=())
     rows_without_target: int = 0
     rows: int = 0
     missing_words: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Complete the rules by their defaults, and check them."""
+        if not isinstance(self.rules, dict):
+            raise UserError(
+                f"contract: rules is {self.rules!r}; give an object of codes and their rules, such as "
+                '{"new_level": "error"}.'
+            )
+        for code, rule in self.rules.items():
+            if code not in RULES:
+                near = get_close_matches(code, RULES, n=1)
+                codes = f"it may mean {near[0]}" if near else f"the codes are {listed(RULES)}"
+                raise UserError(f"contract: there is no code {code!r} for a rule; {codes}.")
+            if rule not in (ERROR, WARNING, IGNORE):
+                raise UserError(f"contract: the rule of {code} is {rule!r}; set it to error, warning or ignore.")
+        margin = self.missing_margin
+        if isinstance(margin, bool) or not isinstance(margin, (int, float)) or not 0 <= margin <= 1:
+            raise UserError(f"contract: missing_margin is {margin!r}; give a share from 0 to 1, such as 0.05.")
+        object.__setattr__(self, "rules", RULES | self.rules)
 
     def of_role(self, role: str) -> list[str]:
         """Names of the columns of one role, in the table's order."""
@@ -130,8 +179,17 @@ class Contract:
 
     @classmethod
     def from_json(cls, text: str) -> "Contract":
-        """Read what `to_json` wrote."""
-        values = json.loads(text)
+        """Read what `to_json` wrote, now or before there were rules.
+
+        Raises
+        ------
+        UserError
+            Where an edited contract is no JSON, or holds a rule that does not exist.
+        """
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise UserError(f"contract: it is no JSON ({error}); mend it, or prepare the table again.") from error
         columns = tuple(Column(**{**c, "levels": tuple(c["levels"])}) for c in values.pop("columns"))
         tuples = {name: tuple(values[name]) for name in ("classes", "missing_words")}
         return cls(**{**values, **tuples}, columns=columns)

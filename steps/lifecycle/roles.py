@@ -205,7 +205,8 @@ def column_of(summary: Summary, role: str, written: str = "", levels: Iterable[s
     levels : iterable of str, optional
         Of a categorical one sorted, of an ordinal one lowest first.
     """
-    column = Column(summary.name, role, summary.type, missing=summary.missing > 0)
+    share = summary.missing / summary.rows if summary.rows else 0.0
+    column = Column(summary.name, role, summary.type, missing=summary.missing > 0, missing_share=share)
     if role == NUMERIC:
         return replace(column, low=summary.low, high=summary.high, format=written)
     if role == DATETIME:

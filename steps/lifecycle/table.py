@@ -12,10 +12,11 @@ from pandas.api import types
 from sklearn.model_selection import train_test_split
 
 from lifecycle.audit import Finding, mixed
+from lifecycle.cells import Observed
+from lifecycle.checks import Breach, judge, refuse
 from lifecycle.columns import levels_of
 from lifecycle.contract import (
     CATEGORICAL,
-    DATETIME,
     LEFT_OUT,
     NUMERIC,
     ORDINAL,
@@ -68,6 +69,9 @@ class Rows(Protocol):
 
     def levels(self, name: str) -> list[str]:
         """Return the different levels of a column as texts."""
+
+    def observe(self, contract: Contract) -> Observed:
+        """Count what a contract's check needs, each cell as the models' first step would read it."""
 
 
 @dataclass(frozen=True)
@@ -141,8 +145,12 @@ class Prepared:
         The target of those rows, in the task's own dtype.
     folds : array of int64
         The fold of each training row.
-    train_summaries, test_summaries : dict of str to Summary
+    train_summaries : dict of str to Summary
         Of the columns but the target, by name.
+    observed : Observed
+        What was counted in the test rows.
+    breaches : tuple of Breach
+        What the test rows do against the contract; warnings alone, since errors are refused.
     findings : tuple of Finding
         What the cells themselves give cause to doubt.
     """
@@ -154,7 +162,8 @@ class Prepared:
     test_labels: "pd.Series[Any]"
     folds: Positions
     train_summaries: dict[str, Summary]
-    test_summaries: dict[str, Summary]
+    observed: Observed
+    breaches: tuple[Breach, ...]
     findings: tuple[Finding, ...]
 
 
@@ -227,7 +236,7 @@ def prepare(raw: Rows, settings: TableSettings, raw_test: Rows | None = None) ->
     if not contract.features:
         roles = listed(f"{column.name} ({column.role})" for column in contract.left_out)
         raise UserError(f"data: {settings.data!r} has no column to learn from; beside the target there are: {roles}.")
-    test_summaries = _check_test_rows(test_rows, contract, settings)
+    observed, breaches = _check_test_rows(test_rows, contract, settings)
     fold_by = by.iloc[train].reset_index(drop=True) if by is not None and split in ("group", "time") else None
     _check_classes(train_labels, contract, split)
     folds = assign_folds(train_labels, task, split, settings.folds, settings.seed, fold_by)
@@ -241,7 +250,8 @@ def prepare(raw: Rows, settings: TableSettings, raw_test: Rows | None = None) ->
         test_labels,
         folds,
         summaries,
-        test_summaries,
+        observed,
+        breaches,
         findings,
     )
 
@@ -364,36 +374,36 @@ def _check_classes(labels: "pd.Series[Any]", contract: Contract, split: str, whe
         )
 
 
-def _check_test_rows(test: Rows, contract: Contract, settings: TableSettings) -> dict[str, Summary]:
-    """Refuse test rows that no model of this contract could read; return the summaries of their columns."""
+def _check_test_rows(test: Rows, contract: Contract, settings: TableSettings) -> tuple[Observed, tuple[Breach, ...]]:
+    """Refuse test rows that no model of this contract could read; return what was counted in them, and warnings."""
     option = "test_data" if settings.test_data else "data"
-    absent = [name for name in contract.features if name not in test.types]
+    observed = test.observe(contract)
+    breaches = judge(contract, observed)
+    absent = [breach.column for breach in breaches if breach.code == "missing_column"]
     if absent:
         raise UserError(
             f"test_data: {settings.test_data!r} lacks the columns {listed(absent)}; "
             "give a table with the training table's columns, or leave them out by drop."
         )
-    readings: dict[str, Reading | None] = {}
+    orders = {order.column: order for order in settings.ordinal}
     for column in contract.columns:
-        if column.name not in test.types or column.name not in contract.features:
+        if column.name not in observed.columns:
             continue
-        reading = Reading(column.role, column.format) if column.role in (NUMERIC, DATETIME) else None
-        if reading:
-            count, example = test.unread(column.name, reading)
-            if count:
-                raise UserError(
-                    f"{option}: column {column.name!r} is {column.role}, but holds {example!r} among the test rows; "
-                    "mend the cell, for example by query."
-                )
-        if column.role == ORDINAL:
-            order = next(order for order in settings.ordinal if order.column == column.name)
-            check_order(test.levels(column.name), order)
-        readings[column.name] = reading
-    summaries = test.summaries(readings)
-    for name, summary in summaries.items():
-        if summary.infinite is not None:
-            raise infinite(option, name, summary.infinite)
-    return summaries
+        counts = observed.columns[column.name]
+        # Test rows are written as training rows are read; a cell that the model alone can read would be lost.
+        strange = [cells.example for cells in (counts.unread, counts.odd) if cells.count]
+        if strange:
+            raise UserError(
+                f"{option}: column {column.name!r} is {column.role}, but holds {min(strange)!r} among the test rows; "
+                "mend the cell, for example by query."
+            )
+        if column.name in orders and counts.new.count:
+            check_order([counts.new.example], orders[column.name])
+    for name, counts in observed.columns.items():
+        if counts.infinite.count:
+            raise infinite(option, name, float(counts.infinite.example))
+    refuse(breaches, option)
+    return observed, tuple(breaches)
 
 
 def _second_target(
@@ -458,13 +468,13 @@ def profile(prepared: Prepared, sample: pd.DataFrame) -> pd.DataFrame:
     contract = prepared.contract
     frame = []
     for column in contract.columns:
-        one, other = prepared.train_summaries[column.name], prepared.test_summaries.get(column.name)
+        one, other = prepared.train_summaries[column.name], prepared.observed.columns.get(column.name)
         row: dict[str, Any] = {
             "column": column.name,
             "role": column.role,
             "type": column.type,
             "missing": one.missing / max(one.rows, 1),
-            "missing_test": other.missing / max(other.rows, 1) if other else np.nan,
+            "missing_test": other.missing / prepared.observed.rows if other else np.nan,
             "distinct": one.distinct,
         }
         if column.role == NUMERIC:

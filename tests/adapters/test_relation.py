@@ -1,6 +1,7 @@
 """Rows in duckdb: what SQL says of them is what the models' first step would say in Python."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from frames import relation_of
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lifecycle.adapters.relation import Relation
-from lifecycle.columns import levels_of, numbers_of
+from lifecycle.cells import Cells, Counts, Observed
+from lifecycle.columns import CastColumns, levels_of, numbers_of
 from lifecycle.contract import Column, Contract
 from lifecycle.roles import Reading
 from lifecycle.settings import MISSING_WORDS
@@ -195,3 +197,197 @@ def test_many_rows_keep_the_tables_order(tmp_path: Path, relation: Callable):
         np.testing.assert_array_equal(found["n"], chosen)
         assert (found["y"] == np.where(found["n"] % 2, "yes", "no")).all()
     assert found["__twin__"].all()
+
+
+# --------------------------------------------------------------------- a later table and its contract
+
+NUMBERS = [
+    "1",
+    " -7.5 ",
+    "1e3",
+    "007",
+    "1_000",
+    "0x10",
+    "inf",
+    "-Infinity",
+    "nan",
+    "NAN",
+    "1,5",
+    "1.234,5",
+    "12.34,5",
+] + [
+    "1 234",
+    "1'000.5",
+    "1,234.5",
+    "12,34",
+    "1e400",
+    "\u0663",
+    "-999",
+    "-999.0",
+    "99",
+    "+5",
+    ".5",
+    "5.",
+    "true",
+    "abc",
+]
+DATES = (
+    ["2021-01-31", "2021-01-31 10:00", "2021-01-31T10:00:00.5", "2021-01-31T07:00Z", "2021-01-31 07:00+02:00", "2021"]
+    + ["20210131", "2021-W01-1", "31.01.2021", "31.02.2021", "1.2.2021", "31.01.0000", "0000-01-31", "2021-02-30"]
+    + ["2021-01-31 24:00", "epoch", "infinity", "now", "NaT", "9999-12-31", "31.12.9999", "Jan 31, 2021", "jan 1, 2021"]
+)
+LATER_WORDS = (*MISSING_WORDS, "-999", "9999-12-31", "31.12.9999", "abc")
+ROLES = {
+    "plain": Column("c", "numeric", "DOUBLE", low=-5.0, high=50.0),
+    "decimal comma": Column("c", "numeric", "VARCHAR", low=-5.0, high=50.0, format="decimal comma"),
+    "thousands": Column("c", "numeric", "VARCHAR", low=-5.0, high=50.0, format="thousands"),
+    "ISO 8601": Column("c", "datetime", "VARCHAR"),
+    "days": Column("c", "datetime", "VARCHAR", format="%d.%m.%Y"),
+    "names of months": Column("c", "datetime", "VARCHAR", format="%b %d, %Y"),
+    "digits": Column("c", "datetime", "BIGINT", format="%Y%m%d"),
+    "a format of weekdays": Column("c", "datetime", "VARCHAR", format="%A %d.%m.%Y"),
+    "levels": Column("c", "categorical", "VARCHAR", levels=("1", "7", "True", "a", "2021-01-31")),
+    "order": Column("c", "ordinal", "VARCHAR", levels=("a", "1")),
+    "text": Column("c", "text", "VARCHAR"),
+}
+LATER = (
+    st.lists(st.none() | st.sampled_from(NUMBERS) | words, min_size=1, max_size=12)
+    | st.lists(st.none() | st.sampled_from(DATES), min_size=1, max_size=12)
+    | st.lists(st.none() | st.sampled_from([1.0, 7.5, -999.0, np.inf, -np.inf, 20210131.0, -1e300]), min_size=1)
+    | st.lists(st.sampled_from([1, 99, -7, -999, 20210131]), min_size=1)
+    | st.lists(st.none() | st.booleans(), min_size=1)
+    | st.lists(st.sampled_from([None, "2021-01-31", "9999-12-31"]).map(pd.Timestamp), min_size=1)
+    | st.lists(st.lists(st.integers(), max_size=2), min_size=1, max_size=3)
+)
+
+
+def by_the_first_step(frame: pd.DataFrame, column: Column) -> dict[str, int]:
+    """Count the cells of a frame one by one, each cast by the models' own first step."""
+    step = CastColumns(
+        numeric=["c"] if column.role == "numeric" else [],
+        categorical=["c"] if column.role in ("categorical", "ordinal", "text") else [],
+        datetime=["c"] if column.role == "datetime" else [],
+        formats={"c": column.format} if column.format else None,
+        missing_words=LATER_WORDS,
+    ).fit(frame)
+    counted = dict.fromkeys(("missing", "unread", "infinite", "below", "above", "new", "levels"), 0)
+    levels = set()
+    for place in range(len(frame)):
+        try:
+            value = step.transform(frame.iloc[[place]])["c"].iloc[0]
+        except ValueError:
+            counted["unread"] += 1
+            continue
+        if pd.isna(value):
+            counted["missing"] += 1
+        elif column.role == "numeric":
+            which = "infinite" if np.isinf(value) else "below" if value < -5 else "above" if value > 50 else ""
+            if which:
+                counted[which] += 1
+        elif column.levels and value not in column.levels:
+            counted["new"] += 1
+            levels.add(value)
+    return counted | {"levels": len(levels)}
+
+
+@pytest.mark.parametrize("column", ROLES.values(), ids=ROLES)
+@example(cells=NUMBERS)
+@example(cells=DATES)
+@given(cells=LATER)
+@settings(deadline=None, derandomize=True, database=None, max_examples=60)
+def test_a_later_tables_counts_are_those_of_the_models_first_step(cells: list, column: Column, relation: Callable):
+    frame = pd.DataFrame({"c": pd.Series(cells)})
+    contract = replace(contract_of(column), missing_words=LATER_WORDS)
+    observed = relation(frame).observe(contract)
+    counts = observed.columns["c"]
+    found = {name: getattr(counts, name).count for name in ("unread", "infinite", "below", "above", "new")}
+    found |= {"missing": counts.missing, "levels": counts.new.distinct}
+    assert observed.rows == len(cells)
+    assert found == by_the_first_step(frame, column)
+
+
+def test_a_later_table_by_hand(relation: Callable):
+    """Words for missing cells are the contract's, and the table's columns stand in another order."""
+    frame = pd.DataFrame(
+        {
+            "extra": range(8),
+            "city": ["Bonn", " Ulm ", "ulm", "Rom", "Rom", "-", None, ""],
+            "day": ["01.02.2021", "2021-02-01", "31.02.2021", "soon", "soon", "-", None, " "],
+            "age": [17, 18, 90, 91, 99, np.inf, -np.inf, np.nan],
+        }
+    )
+    columns = (
+        Column("age", "numeric", "BIGINT", low=18.0, high=90.0),
+        Column("city", "categorical", "VARCHAR", levels=("Bonn", "Ulm")),
+        Column("day", "datetime", "VARCHAR", format="%d.%m.%Y"),
+        Column("absent", "numeric", "BIGINT", low=18.0, high=90.0),
+        Column("extra", "id", "BIGINT"),
+    )
+    contract = replace(contract_of(*columns), missing_words=("-",))
+    observed = relation(frame).observe(contract)
+    assert observed == Observed(
+        ("extra", "city", "day", "age"),
+        8,
+        {
+            "age": Counts(1, infinite=Cells(2, "-inf"), below=Cells(1, "17"), above=Cells(2, "99")),
+            "city": Counts(3, new=Cells(3, "Rom", 2)),
+            "day": Counts(3, unread=Cells(3, "31.02.2021"), odd=Cells(1, "2021-02-01")),
+        },
+    )
+    # Some of the rows, and none.
+    assert relation(frame).take(np.array([4, 0])).observe(contract).columns == {
+        "age": Counts(below=Cells(1, "17"), above=Cells(1, "99")),
+        "city": Counts(new=Cells(1, "Rom", 1)),
+        "day": Counts(unread=Cells(1, "soon")),
+    }
+    assert relation(frame.head(0)).observe(contract) == Observed(("extra", "city", "day", "age"), 0)
+
+
+def test_columns_are_told_apart_by_case_as_models_do(relation: Callable):
+    observed = relation(pd.DataFrame({"X": [1, 2]})).observe(contract_of(Column("x", "numeric", "BIGINT")))
+    assert (observed.names, observed.columns) == (("X",), {})
+
+
+def test_many_columns_are_observed_in_several_passes(relation: Callable):
+    frame = pd.DataFrame({f"c{i}": [i, i + 1.0, np.nan] for i in range(95)})
+    columns = [Column(name, "numeric", "DOUBLE", low=float(i), high=float(i)) for i, name in enumerate(frame.columns)]
+    observed = relation(frame).observe(contract_of(*columns))
+    assert observed.columns == {f"c{i}": Counts(1, above=Cells(1, str(i + 1))) for i in range(95)}
+
+
+def test_new_levels_among_thousands_are_counted(relation: Callable):
+    rows = pd.DataFrame({"c": [f"{i % 13_300}-pair" for i in range(40_000)]})
+    levels = tuple(sorted(f"{i}-pair" for i in range(13_000)))
+    observed = relation(rows).observe(contract_of(Column("c", "categorical", "VARCHAR", levels=levels)))
+    assert observed.columns["c"] == Counts(new=Cells(900, "13000-pair", 300))
+
+
+def test_more_odd_cells_than_are_looked_at_in_one_go(relation: Callable, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("lifecycle.adapters.relation.ODD_AT_ONCE", 7)
+    rows = pd.DataFrame({"c": [f"{i:03d}" for i in range(50)] + ["x"] * 3})
+    column = Column("c", "numeric", "VARCHAR", low=10.0, high=40.0)
+    counts = relation(rows).observe(contract_of(column)).columns["c"]
+    assert counts == Counts(unread=Cells(3, "x"), odd=Cells(50, "000"), below=Cells(10, "0"), above=Cells(9, "49"))
+
+
+def test_a_file_is_observed_as_a_frame_is(tmp_path: Path, connection: duckdb.DuckDBPyConnection, relation: Callable):
+    frame = pd.DataFrame({"x": [0.5, 99, None], "c": ["a", "b", None], "t": pd.to_datetime(["2021-01-01"] * 3)})
+    columns = Column("x", "numeric", "DOUBLE", low=0.0, high=9.0), Column("c", "categorical", "VARCHAR", levels=("a",))
+    contract = contract_of(*columns, Column("t", "datetime", "TIMESTAMP"))
+    frame.to_parquet(tmp_path / "a.parquet")
+    connection.execute(f"CREATE OR REPLACE VIEW scored AS FROM read_parquet('{tmp_path}/a.parquet')")
+    assert Relation(connection, "scored").observe(contract) == relation(frame).observe(contract)
+
+
+@pytest.mark.parametrize(
+    "name", ["level", "__level__x", "rows", "cell", "value_0", "text_0", "odd_0", 'a "b"', "count"]
+)
+@pytest.mark.parametrize("role", ["categorical", "numeric"])
+def test_no_name_of_a_column_is_taken_for_another(name: str, role: str, relation: Callable):
+    frame = pd.DataFrame({name: ["1", "1", "x", None], "n": ["7", "8", "9", "09"], "level": ["u"] * 4, "cell": 1})
+    columns = Column(name, role, "VARCHAR", levels=("1",) * (role == "categorical")), Column("n", "numeric", "VARCHAR")
+    if name in ("level", "cell"):
+        frame = frame.assign(**{name: ["1", "1", "x", None]})
+    wrong = {"new": Cells(1, "x", 1)} if role == "categorical" else {"unread": Cells(1, "x")}
+    observed = relation(frame).observe(contract_of(*columns))
+    assert observed.columns == {name: Counts(1, **wrong), "n": Counts(odd=Cells(1, "09"))}

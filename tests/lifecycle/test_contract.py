@@ -1,7 +1,9 @@
 """What a table is found to be: the roles of its columns, its task, its labels, and what is refused."""
 
 import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from pandas.testing import assert_series_equal
 
 from lifecycle.contract import (
+    RULES,
     Column,
     Contract,
     check_finite,
@@ -353,3 +356,67 @@ def test_a_column_that_the_query_has_dropped_is_looked_for_in_its_result(changes
     settings = TableSettings(**{"data": "t.csv", "target": "y", "query": "SELECT y, x FROM data", **changes})
     with refused(f"{what} in the query's result; the columns are y, x."):
         check_header(["y", "x"], settings, 5)
+
+
+# ------------------------------------------------------------------------------------------ rules
+
+
+def test_every_rule_stands_in_the_contract_and_can_be_edited():
+    values = json.loads(Contract("y", "regression", (), None, "random", columns=COLUMNS).to_json())
+    assert values["rules"] == RULES
+    assert values["missing_margin"] == 0.05
+    edited = Contract.from_json(json.dumps(values | {"rules": {"new_level": "error"}, "missing_margin": 0.2}))
+    assert edited.rules == RULES | {"new_level": "error"}
+    assert edited.missing_margin == 0.2
+    assert Contract.from_json(edited.to_json()) == edited
+
+
+def test_a_contract_from_before_there_were_rules_takes_the_defaults():
+    values = json.loads(Contract("y", "regression", (), None, "random", columns=COLUMNS).to_json())
+    del values["rules"], values["missing_margin"]
+    for column in values["columns"]:
+        del column["missing_share"]
+    assert Contract.from_json(json.dumps(values)) == Contract("y", "regression", (), None, "random", columns=COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("edited", "sentence"),
+    [
+        ({"rules": {"new_levels": "error"}}, "there is no code 'new_levels' for a rule; it may mean new_level."),
+        (
+            {"rules": {"Q": "error"}},
+            "there is no code 'Q' for a rule; the codes are empty, missing_column, extra_column, unreadable, infinite, "
+            "not_in_order, new_level, below, above, more_missing.",
+        ),
+        ({"rules": {"below": "warn"}}, "the rule of below is 'warn'; set it to error, warning or ignore."),
+        ({"rules": {"below": ["error"]}}, "the rule of below is ['error']; set it to error, warning or ignore."),
+        (
+            {"rules": ["below"]},
+            'rules is [\'below\']; give an object of codes and their rules, such as {"new_level": "error"}.',
+        ),
+        ({"missing_margin": 5}, "missing_margin is 5; give a share from 0 to 1, such as 0.05."),
+        ({"missing_margin": "5%"}, "missing_margin is '5%'; give a share from 0 to 1, such as 0.05."),
+        ({"missing_margin": True}, "missing_margin is True; give a share from 0 to 1, such as 0.05."),
+    ],
+)
+def test_a_rule_that_does_not_exist_is_refused(edited: dict, sentence: str, refused: Callable):
+    values = json.loads(Contract("y", "regression", (), None, "random", columns=COLUMNS).to_json())
+    with refused(f"contract: {sentence}"):
+        Contract.from_json(json.dumps(values | edited))
+
+
+def test_an_edited_contract_that_is_no_json_is_refused(refused: Callable):
+    with refused(
+        "contract: it is no JSON (Expecting ',' delimiter: line 1 column 9 (char 8)); mend it, or prepare the table "
+        "again."
+    ):
+        Contract.from_json('{"a": 1 "b": 2}')
+
+
+def test_the_documentation_names_every_rule_with_its_default(project: Path):
+    page = (project / "docs" / "contract.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| (`.*?) \| (error|warning|ignore) \|", page, flags=re.MULTILINE)
+    assert {code: rule for codes, rule in table for code in re.findall(r"`(\w+)`", codes)} == RULES
+    shown = Contract.from_json(re.findall(r"```json\n(.*?)```", page, flags=re.DOTALL)[0])
+    assert shown.rules == RULES | {"extra_column": "ignore", "new_level": "error"}
+    assert shown.features == ["age", "city"]

@@ -46,19 +46,21 @@ def found(described: Callable) -> Callable[..., Column]:
 
 
 @pytest.mark.parametrize(
-    ("values", "dtype", "sql", "low", "high", "missing"),
+    ("values", "dtype", "sql", "low", "high", "share"),
     [
-        ([3, 1, 2], "int64", "BIGINT", 1.0, 3.0, False),
-        ([0.5, NAN, -2.0], "float64", "DOUBLE", -2.0, 0.5, True),
-        ([3, None, 2], "Int64", "BIGINT", 2.0, 3.0, True),
-        ([1.5, NAN, NAN], "float64", "DOUBLE", 1.5, 1.5, True),
-        ([3, 1, 3, 1], "int8", "TINYINT", 1.0, 3.0, False),
+        ([3, 1, 2], "int64", "BIGINT", 1.0, 3.0, 0.0),
+        ([0.5, NAN, -2.0], "float64", "DOUBLE", -2.0, 0.5, 1 / 3),
+        ([3, None, 2], "Int64", "BIGINT", 2.0, 3.0, 1 / 3),
+        ([1.5, NAN, NAN], "float64", "DOUBLE", 1.5, 1.5, 2 / 3),
+        ([3, 1, 3, 1], "int8", "TINYINT", 1.0, 3.0, 0.0),
     ],
 )
 def test_numbers_are_numeric_with_their_range(
-    values: Any, dtype: str, sql: str, low: float, high: float, missing: bool, found: Callable
+    values: Any, dtype: str, sql: str, low: float, high: float, share: float, found: Callable
 ):
-    assert found(values, dtype) == Column("c", "numeric", sql, low=low, high=high, missing=missing)
+    assert found(values, dtype) == Column(
+        "c", "numeric", sql, low=low, high=high, missing=share > 0, missing_share=share
+    )
 
 
 @pytest.mark.parametrize(
@@ -219,7 +221,7 @@ def test_readings_are_those_that_most_examples_have():
 
 def test_an_order_is_kept_with_levels_that_do_not_occur(found: Callable):
     assert found(["L", None, "S"], order="c:S<M<L") == Column(
-        "c", "ordinal", "VARCHAR", levels=("S", "M", "L"), missing=True
+        "c", "ordinal", "VARCHAR", levels=("S", "M", "L"), missing=True, missing_share=1 / 3
     )
     assert found(["M", "M"], order="c:S<M<L").role == "ordinal"
 

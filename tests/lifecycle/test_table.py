@@ -100,14 +100,21 @@ def test_a_table_end_to_end():
         split="time",
         query="SELECT * FROM data",
         columns=(
-            Column("day", "datetime", "TIMESTAMP_NS", origin="2021-01-01 00:00:00", last="2021-01-05 00:00:00"),
-            Column("size", "ordinal", "VARCHAR", levels=("S", "M", "L"), missing=True),
+            Column(
+                "day",
+                "datetime",
+                "TIMESTAMP_NS",
+                missing_share=0.0,
+                origin="2021-01-01 00:00:00",
+                last="2021-01-05 00:00:00",
+            ),
+            Column("size", "ordinal", "VARCHAR", levels=("S", "M", "L"), missing=True, missing_share=0.25),
             # The training rows' range: what a model reads does not hang on test rows.
-            Column("rooms", "numeric", "BIGINT", low=1.0, high=5.0),
+            Column("rooms", "numeric", "BIGINT", low=1.0, high=5.0, missing_share=0.0),
             # The one row without a colour has no target and is out.
-            Column("colour", "categorical", "VARCHAR", levels=("blue", "red")),
-            Column("note", "constant", "VARCHAR"),
-            Column("secret", "drop", "DOUBLE"),
+            Column("colour", "categorical", "VARCHAR", levels=("blue", "red"), missing_share=0.0),
+            Column("note", "constant", "VARCHAR", missing_share=0.0),
+            Column("secret", "drop", "DOUBLE", missing_share=0.0),
         ),
         rows_without_target=1,
         rows=4,
@@ -397,6 +404,38 @@ def test_missing_times_or_groups_are_refused_beside_a_second_table_too(split: st
         "fill or leave them out by query."
     ):
         prepare(raw, settings, raw)
+
+
+def test_what_test_rows_do_against_the_contract_is_told():
+    """Of the first table's 12 rows x is 0 to 11 and c is a or b."""
+    second = plain(8, x=[-1, 3, 4, 5, 6, 12, 13.5, None], c=["a", "b", "z", "z", "y", None, "a", "b"]).assign(new=1)
+    with made(plain(12), asked(test_data="b.csv", folds=2), second) as table:
+        prepared = table.prepared
+    assert [(one.code, one.column, one.rule, one.count, one.example) for one in prepared.breaches] == [
+        ("below", "x", "warning", 1, "-1"),
+        ("above", "x", "warning", 2, "13.5"),
+        ("more_missing", "x", "warning", 1, ""),
+        ("new_level", "c", "warning", 3, "y"),
+        ("more_missing", "c", "warning", 1, ""),
+        ("extra_column", "new", "warning", 8, ""),
+    ]
+    assert (
+        profile(prepared, table.train_sample).set_index("column").loc[["x", "c"], "missing_test"].tolist()
+        == [0.125] * 2
+    )
+
+
+def test_test_rows_like_training_breach_nothing():
+    with made(plain(12), asked(test_data="b.csv", folds=2), plain(6)) as table:
+        assert table.prepared.breaches == ()
+
+
+def test_a_number_that_only_the_model_could_read_is_refused_among_test_rows(refused: Callable):
+    """The prepared rows are read by SQL, which knows no such digits."""
+    with refused(
+        "test_data: column 'x' is numeric, but holds '\u0663' among the test rows; mend the cell, for example by query."
+    ):
+        prepare(plain(12), asked(test_data="b.csv", folds=2), plain(3, x=["1", "\u0663", "2"]))
 
 
 # --------------------------------------------------------------------------------------- refusals

@@ -1,6 +1,7 @@
 """Models on disk: safe formats, whole signatures, requirements from the lock."""
 
 import json
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
+from lifecycle.adapters import tracking
 from lifecycle.adapters.code import pinned
 from lifecycle.adapters.tracking import StepRun
 from lifecycle.contract import Contract
@@ -34,6 +36,8 @@ PACKAGES = ["mlflow", "scikit-learn", "skops", "numpy", "pandas", "scipy"]
 MODEL = "model"
 EXAMPLE_ROWS = 5
 PREDICTIONS = "example_predictions.json"
+# mlflow puts a model's further files into a folder of this name, and names them in MLmodel.
+CONTRACT = "extra_files/contract.json"
 
 
 def signature_of(contract: Contract) -> "ModelSignature":
@@ -61,9 +65,10 @@ def signature_of(contract: Contract) -> "ModelSignature":
 def log_pipeline(
     run: StepRun, model: Pipeline, contract: Contract, rows: pd.DataFrame, table_key: str, run_id: str = ""
 ) -> None:
-    """Log a pipeline in skops format, with signature, input example, pins of the lock and our own code.
+    """Log a pipeline in skops format, with signature, input example, pins of the lock, our own code and the contract.
 
-    The predictions for the input example are written beside it, to compare with what a loaded model says.
+    The contract is a file of the model's own, so that it goes wherever the model goes. The predictions for the input
+    example are written beside the model, to compare with what a loaded one says.
 
     Parameters
     ----------
@@ -72,7 +77,7 @@ def log_pipeline(
     model : Pipeline
         Fitted.
     contract : Contract
-        Of the table; its query stands in the model's metadata.
+        Of the table; `contract_of` reads it back.
     rows : DataFrame
         Training rows; the first five are the input example.
     table_key : str
@@ -93,6 +98,8 @@ def log_pipeline(
     with tempfile.TemporaryDirectory() as folder:
         code = Path(folder) / f"{COLUMNS.__name__}.py"
         code.write_text(COLUMNS_SOURCE, encoding="utf-8", newline="\n")
+        written = Path(folder) / Path(CONTRACT).name
+        written.write_text(contract.to_json(), encoding="utf-8", newline="\n")
         with _inside(run_id):
             try:
                 mlflow.sklearn.log_model(
@@ -104,6 +111,7 @@ def log_pipeline(
                     input_example=example,
                     pip_requirements=pinned(PACKAGES),
                     code_paths=[str(code)],
+                    extra_files=[str(written)],
                     metadata=metadata_of(contract, table_key),
                 )
             except MlflowException as error:
@@ -119,6 +127,49 @@ def metadata_of(contract: Contract, table_key: str) -> dict[str, Any]:
         "task": contract.task,
         "query": contract.query,
     }
+
+
+def contract_of(model_uri: str) -> Contract:
+    """Read the contract that stands in a saved model.
+
+    Parameters
+    ----------
+    model_uri : str
+        Anything that names a model: ``models:/name/1``, ``models:/name@champion``, ``models:/m-...``,
+        ``runs:/.../model``, or the folder of a model that has been downloaded.
+
+    Returns
+    -------
+    Contract
+        Of the table that the model was trained on.
+
+    Raises
+    ------
+    LookupError
+        Where there is no such model, or it holds no contract, as one that another project saved.
+    UserError
+        Where the contract has been edited and holds a rule that does not exist.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            path = tracking.fetch_artifact(f"{_place_of(model_uri)}/{CONTRACT}", Path(folder))
+        except LookupError as error:
+            raise LookupError(f"{model_uri} holds no contract: {error}") from error
+        return Contract.from_json(path.read_text(encoding="utf-8"))
+
+
+def _place_of(model_uri: str) -> str:
+    """Return where a logged model lies: mlflow gives its files by name and version, not by its id."""
+    from mlflow.exceptions import MlflowException
+
+    place = model_uri.rstrip("/")
+    if not re.fullmatch(r"models:/m-[^/@]+", place):
+        return place
+    tracking.connect()
+    try:
+        return str(tracking.client().get_logged_model(place.removeprefix("models:/")).artifact_location)
+    except MlflowException as error:
+        raise LookupError(tracking.first_line(error)) from error
 
 
 def predictions_text(predicted: Any) -> str:
