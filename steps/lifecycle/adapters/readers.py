@@ -506,10 +506,10 @@ def _dialect(
         sniffed = {}
     if read.sep is None and len(first) == 1 and not marks and not read.names:
         _check_title(source, file, path)
-    names = _names(source, file, first)
     header = read.header is not False
     if header and not read.names:
         _check_header(source, file, first, second)
+    names = _names(source, file, first)
     dialect = _Dialect(path, sep, quote, escape, names, ("VARCHAR",) * len(names), "", "", header)
     if len(sniffed.get("Columns", ())) != len(names):
         sniffed = _sniffed(connection, source, path, whole, dialect)
@@ -518,7 +518,7 @@ def _dialect(
         # The rows do not agree with the names. As text they are read until the first that does not.
         kinds = dialect.types
     if header and not whole and set(kinds) == {"VARCHAR"} and not read.names and not read.skip:
-        _check_second_header(connection, source, file, dialect)
+        _check_second_header(connection, source, file, dialect, first)
     return _Dialect(
         path, sep, quote, escape, names, kinds,
         read.dateformat or sniffed.get("DateFormat") or "",
@@ -647,20 +647,22 @@ def _check_title(source: "Source", file: Path, path: Path) -> None:
 
 
 def _check_second_header(
-    connection: "duckdb.DuckDBPyConnection", source: "Source", file: Path, dialect: _Dialect
+    connection: "duckdb.DuckDBPyConnection", source: "Source", file: Path, dialect: _Dialect, first: Sequence[str]
 ) -> None:
-    """Refuse a second line of names: without it, columns that were all text hold numbers.
+    """Refuse a second line of names, or one of units: without it, columns that were all text hold numbers.
 
     Raises
     ------
     UserError
-        Saying how to skip the first.
+        Saying how to skip the first, or both.
     """
     after = _sniffed(connection, source, dialect.path, False, dialect, skip=1).get("Columns", ())
     if len(after) == len(dialect.names) and any(column["type"] != "VARCHAR" for column in after):
+        names = ",".join((*first[:12], "...") if len(first) > 12 else first)
         raise UserError(
             f"{source.option}: {_of(source, file)} has text in its second line, and numbers or dates below it; where "
-            'both first lines hold names, say which to leave out, such as -P read="skip=1".'
+            'the second holds the names, say -P read="skip=1", and where it holds units or the like, name the columns, '
+            f'-P read="skip=2; header=false; names={names}".'
         )
 
 
@@ -749,9 +751,22 @@ def _told(source: "Source", error: Exception) -> UserError:
     width = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", text)
     where = _of(source, file)
     if line and width:
+        # A line over the table has fewer cells than the names below it.
+        title = int(line[1]) == source.read.skip + 2 and int(width[1]) < int(width[2])
+        more = ', or where the names stand further down, say so, such as -P read="skip=1"' if title else ""
         return UserError(
             f"{source.option}: {where} has {width[1]} names in its first line, and {width[2]} cells in line {line[1]}; "
-            "give every row as many cells as there are names."
+            f"give every row as many cells as there are names{more}."
+        )
+    if line and "unterminated quote" in text:
+        return UserError(
+            f"{source.option}: {where} opens a quote in line {line[1]} that is not closed; close it, or say that "
+            'quotes are plain characters, such as -P read="quote=".'
+        )
+    if "magic bytes" in text:
+        return UserError(
+            f"{source.option}: {where} cannot be read: it is no Parquet file, or one that is cut short; fetch or write "
+            "it again, or name it by what it is."
         )
     if "Invalid unicode" in text or "not utf-8 encoded" in text:
         try:
@@ -768,4 +783,4 @@ def _told(source: "Source", error: Exception) -> UserError:
             f"{source.option}: {where} cannot be unpacked ({_first_line(error)}); it is cut short or of another kind "
             "than its name says, so fetch or pack it again."
         )
-    return UserError(f"{source.option}: {where} cannot be read: {_first_line(error)}.".replace("..", "."))
+    return UserError(f"{source.option}: {where} cannot be read: {_first_line(error).rstrip('. ')}.")

@@ -11,7 +11,20 @@ import pandas as pd
 import pyarrow as pa
 
 from lifecycle.contract import CATEGORICAL, DATETIME, NUMERIC, ORDINAL, TEXT, Column, Contract
-from lifecycle.roles import BOOLEAN, INTEGER, ISO, NESTED, REAL, TIME, WORDS, WRITTEN, Reading, Summary, kind_of
+from lifecycle.roles import (
+    BOOLEAN,
+    INTEGER,
+    ISO,
+    ISO_ZONED,
+    NESTED,
+    REAL,
+    TIME,
+    WORDS,
+    WRITTEN,
+    Reading,
+    Summary,
+    kind_of,
+)
 from lifecycle.settings import TWIN_COLUMN
 from lifecycle.table import Positions
 
@@ -130,7 +143,12 @@ class Relation:
             return f"CAST({cells} AS DOUBLE)" if kind in (INTEGER, REAL, BOOLEAN) else "CAST(NULL AS DOUBLE)"
         if kind == WORDS and reading.format:
             return f"try_strptime({cells}, {literal(reading.format)})"
-        return f"TRY_CAST({cells} AS TIMESTAMP)" if kind in (WORDS, TIME) else "CAST(NULL AS TIMESTAMP)"
+        if kind == WORDS:
+            # The plain cast would drop a zone without a word.
+            moment = f"timezone('UTC', TRY_CAST({cells} AS TIMESTAMPTZ))"
+            zoned = f"regexp_full_match({cells}, {literal(ISO_ZONED)})"
+            return f"CASE WHEN {zoned} THEN {moment} ELSE TRY_CAST({cells} AS TIMESTAMP) END"
+        return f"TRY_CAST({cells} AS TIMESTAMP)" if kind == TIME else "CAST(NULL AS TIMESTAMP)"
 
     def _level(self, name: str) -> str:
         """Return the SQL of a column's levels as texts, as `lifecycle.columns.level_of` writes them."""
