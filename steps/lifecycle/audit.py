@@ -15,6 +15,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import balanced_accuracy_score, r2_score
 from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from threadpoolctl import threadpool_limits
 
 from lifecycle.contract import CATEGORICAL, DATETIME, NUMERIC, ORDINAL, TEXT, Column, Contract
 from lifecycle.roles import Reading
@@ -225,7 +226,8 @@ def _alone(
     codes: npt.NDArray[np.float64], labels: "pd.Series[Any]", contract: Contract, column: Column, seed: int
 ) -> float:
     """Score a small tree on one column, out of fold."""
-    truth = labels.to_numpy()
+    # Classes as numbers in their order: a tree would sort the texts anew for each fold and each figure.
+    truth = pd.factorize(labels, sort=True)[0] if contract.task == "classification" else labels.to_numpy()
     cells = codes.reshape(-1, 1)
     if column.role in (CATEGORICAL, ORDINAL) and len(np.unique(codes[~np.isnan(codes)])) <= MOST_LEVELS_OF_A_TREE:
         # A tree cuts an order; of levels without one it is to have each for itself.
@@ -274,10 +276,15 @@ def separable(train: pd.DataFrame, test: pd.DataFrame, contract: Contract, seed:
         own = chance.permutation(np.flatnonzero(side == value))
         half[own[: len(own) // 2]] = True
     classifier = HistGradientBoostingClassifier(max_iter=50, max_leaf_nodes=15, random_state=seed)
-    classifier.fit(cells[half], side[half])
-    ranks = rankdata(classifier.decision_function(cells[~half]))
+    # On so few rows its threads wait for each other, on busy cores for seconds; one also gives the same sums anywhere.
+    with threadpool_limits(1):
+        classifier.fit(cells[half], side[half])
+        ranks = rankdata(classifier.decision_function(cells[~half]))
+    # The permutations take longer than the classifier, and most tables need none.
+    if _area(ranks, side[~half]) <= SEPARABLE_AUC:
+        return []
     area, p = permuted_area(ranks, side[~half], chance)
-    if not (area > SEPARABLE_AUC and p < SEPARABLE_P):
+    if p >= SEPARABLE_P:
         return []
     column = features[_telling(classifier, cells[~half], side[~half], chance)].name
     return [
@@ -313,12 +320,15 @@ def permuted_area(
         ``p`` counts the observed order among the 9,999 permuted ones.
     """
     ones = int(side.sum())
-    zeros = len(side) - ones
-    least = ones * (ones + 1) / 2
     observed = ranks[side == 1].sum()
     # The sum of the ranks of a random subset is all that a permutation changes.
     above = sum(chance.permutation(ranks)[:ones].sum() >= observed for _ in range(PERMUTATIONS))
-    return float((observed - least) / (ones * zeros)), (above + 1) / (PERMUTATIONS + 1)
+    return _area(ranks, side), (above + 1) / (PERMUTATIONS + 1)
+
+
+def _area(ranks: npt.NDArray[np.float64], side: npt.NDArray[np.int64]) -> float:
+    ones = int(side.sum())
+    return float((ranks[side == 1].sum() - ones * (ones + 1) / 2) / (ones * (len(side) - ones)))
 
 
 def _telling(classifier: Any, cells: npt.NDArray[np.float64], side: npt.NDArray[np.int64], chance: Any) -> int:
