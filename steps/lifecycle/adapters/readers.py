@@ -266,9 +266,13 @@ def _check_columns(source: "Source", file: Path, first: Sequence[str], names: Se
 
 def _without(nullstr: Sequence[str], columns: Iterable[tuple[str, str]]) -> str:
     """Write a list of columns for a SELECT in which the texts for missing cells are missing."""
-    words = ", ".join(map(_text, nullstr))
+
+    def present(name: str) -> str:
+        # Not by NOT IN: of five words and more duckdb makes a join, after which rows come in any order.
+        return " AND ".join(f"{_name(name)} <> {_text(word)}" for word in nullstr)
+
     return ", ".join(
-        f"CASE WHEN {_name(name)} NOT IN ({words}) THEN {_name(name)} END AS {_name(name)}"
+        f"CASE WHEN {present(name)} THEN {_name(name)} END AS {_name(name)}"
         if nullstr and kind == "VARCHAR"
         else _name(name)
         for name, kind in columns
