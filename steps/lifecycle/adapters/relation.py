@@ -48,6 +48,12 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def _has_blank_end(cell: str) -> str:
+    """Return the SQL of whether a text begins or ends with one of `BLANKS`."""
+    text = f"CAST({cell} AS VARCHAR)"
+    return " OR ".join(f"{side}({text}, {literal(blank)})" for blank in BLANKS for side in ("prefix", "suffix"))
+
+
 class Relation:
     """The rows of a view in duckdb, in its order.
 
@@ -120,13 +126,9 @@ class Relation:
         ends, once for all columns, takes a sixth of it.
         """
         if name not in self._padded:
-            blanks = ", ".join(map(literal, BLANKS))
             words = [other for other in self.names if kind_of(self.types[other]) == WORDS]
             for names in (words[begin : begin + AT_ONCE] for begin in range(0, len(words), AT_ONCE)):
-                texts = [f"CAST({quoted(other)} AS VARCHAR)" for other in names]
-                asked = ", ".join(
-                    f"bool_or(left({text}, 1) IN ({blanks}) OR right({text}, 1) IN ({blanks}))" for text in texts
-                )
+                asked = ", ".join(f"bool_or({_has_blank_end(quoted(other))})" for other in names)
                 found = self.connection.execute(f"SELECT {asked} FROM {quoted(self.view)}").fetchall()[0]
                 self._padded.update({other: bool(is_padded) for other, is_padded in zip(names, found, strict=True)})
         return self._padded[name]
