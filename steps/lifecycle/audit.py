@@ -15,6 +15,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import balanced_accuracy_score, r2_score
 from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from threadpoolctl import threadpool_limits
 
 from lifecycle.contract import CATEGORICAL, DATETIME, NUMERIC, ORDINAL, TEXT, Column, Contract
 from lifecycle.roles import Reading
@@ -226,23 +227,22 @@ def _alone(
     codes: npt.NDArray[np.float64], labels: "pd.Series[Any]", contract: Contract, column: Column, seed: int
 ) -> float:
     """Score a small tree, or of levels what most rows of each hold, on one column and out of fold."""
-    truth, classes = labels.to_numpy(), contract.task == "classification"
+    classes = contract.task == "classification"
+    # Classes as numbers in their order: a tree would sort the texts anew for each fold and each figure.
+    truth = pd.factorize(labels, sort=True)[0] if classes else labels.to_numpy()
     folds = (StratifiedKFold if classes else KFold)(3, shuffle=True, random_state=seed)
     if column.role in (CATEGORICAL, ORDINAL):
-        known = labels.map({label: place for place, label in enumerate(contract.classes)}) if classes else labels
-        held, predicted = _by_level(codes, known.to_numpy(), folds, len(contract.classes))
+        predicted = _by_level(codes, truth, folds, len(contract.classes))
     else:
         cells = codes.reshape(-1, 1)
         tree: Any = DecisionTreeRegressor(max_depth=8, min_samples_leaf=3, random_state=seed)
         if classes:
             tree = DecisionTreeClassifier(max_depth=6, min_samples_leaf=3, class_weight="balanced", random_state=seed)
-        held, predicted = truth, cross_val_predict(tree, cells, truth, cv=folds)
-    return float(balanced_accuracy_score(held, predicted) if classes else r2_score(held, predicted))
+        predicted = cross_val_predict(tree, cells, truth, cv=folds)
+    return float(balanced_accuracy_score(truth, predicted) if classes else r2_score(truth, predicted))
 
 
-def _by_level(
-    codes: npt.NDArray[np.float64], truth: npt.NDArray[Any], folds: Any, classes: int
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def _by_level(codes: npt.NDArray[np.float64], truth: npt.NDArray[Any], folds: Any, classes: int) -> npt.NDArray[Any]:
     """Predict each fold by the levels of the others: the likeliest of the classes, all alike before, or the mean."""
     # A missing cell is a level as well.
     levels = np.where(np.isnan(codes), 0, codes + 1).astype(np.int64)
@@ -258,7 +258,7 @@ def _by_level(
             sums = np.bincount(levels[fitted], weights=truth[fitted], minlength=levels.max() + 1)
             means = np.where(rows > 0, sums / np.maximum(rows, 1), truth[fitted].mean())
             predicted[held] = means[levels[held]]
-    return truth, predicted
+    return predicted
 
 
 def separable(train: pd.DataFrame, test: pd.DataFrame, contract: Contract, seed: int) -> list[Finding]:
@@ -296,10 +296,15 @@ def separable(train: pd.DataFrame, test: pd.DataFrame, contract: Contract, seed:
         own = chance.permutation(np.flatnonzero(side == value))
         half[own[: len(own) // 2]] = True
     classifier = HistGradientBoostingClassifier(max_iter=50, max_leaf_nodes=15, random_state=seed)
-    classifier.fit(cells[half], side[half])
-    ranks = rankdata(classifier.decision_function(cells[~half]))
+    # On so few rows its threads wait for each other, on busy cores for seconds; one also gives the same sums anywhere.
+    with threadpool_limits(1):
+        classifier.fit(cells[half], side[half])
+        ranks = rankdata(classifier.decision_function(cells[~half]))
+    # The permutations take longer than the classifier, and most tables need none.
+    if _area(ranks, side[~half]) <= SEPARABLE_AUC:
+        return []
     area, p = permuted_area(ranks, side[~half], chance)
-    if not (area > SEPARABLE_AUC and p < SEPARABLE_P):
+    if p >= SEPARABLE_P:
         return []
     column = features[_telling(classifier, cells[~half], side[~half], chance)].name
     return [
@@ -335,12 +340,15 @@ def permuted_area(
         ``p`` counts the observed order among the 9,999 permuted ones.
     """
     ones = int(side.sum())
-    zeros = len(side) - ones
-    least = ones * (ones + 1) / 2
     observed = ranks[side == 1].sum()
     # The sum of the ranks of a random subset is all that a permutation changes.
     above = sum(chance.permutation(ranks)[:ones].sum() >= observed for _ in range(PERMUTATIONS))
-    return float((observed - least) / (ones * zeros)), (above + 1) / (PERMUTATIONS + 1)
+    return _area(ranks, side), (above + 1) / (PERMUTATIONS + 1)
+
+
+def _area(ranks: npt.NDArray[np.float64], side: npt.NDArray[np.int64]) -> float:
+    ones = int(side.sum())
+    return float((ranks[side == 1].sum() - ones * (ones + 1) / 2) / (ones * (len(side) - ones)))
 
 
 def _telling(classifier: Any, cells: npt.NDArray[np.float64], side: npt.NDArray[np.int64], chance: Any) -> int:

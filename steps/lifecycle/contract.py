@@ -318,14 +318,19 @@ def labels_of(target: "pd.Series[Any]", task: str, name: str) -> "pd.Series[Any]
     """
     if len(target) == 0:
         raise UserError(f"target: every cell of {name!r} is missing; choose a column that holds values.")
+    if len(target) == 1:
+        raise UserError(f"target: {name!r} holds a value in one row only; give a table with more rows.")
     if target.nunique() == 1:
         raise UserError(
             f"target: {name!r} is constant, every row has {shown(target.iloc[0])}; choose a column that varies."
         )
     if task == "regression":
         if types.is_bool_dtype(target) or not types.is_numeric_dtype(target):
+            # Among numbers one word is enough, and it is the one to show.
+            words = target[pd.to_numeric(target.astype(str), errors="coerce").isna()]
+            held = shown(words.iloc[0] if len(words) else target.iloc[0])
             raise UserError(
-                f"task: regression needs numbers, but {name!r} holds {shown(target.iloc[0])}; "
+                f"task: regression needs numbers, but {name!r} holds {held}; "
                 "set task=classification or choose a numeric target."
             )
         return target.astype("float64")

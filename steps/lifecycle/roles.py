@@ -25,7 +25,11 @@ WRITTEN = {
     "thousands": r"[+-]?(0|[1-9][0-9]*|[1-9][0-9]{0,2}(,[0-9]{3})+)(\.[0-9]*)?",
     "decimal comma": r"[+-]?(0|[1-9][0-9]*|[1-9][0-9]{0,2}(\.[0-9]{3})+)(,[0-9]*)?",
 }
-ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?)?"
+_CLOCK = r"[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?"
+_ZONE = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
+ISO = rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}({_CLOCK}{_ZONE}?)?"
+# Of a text of that form, which ones have a zone: those are moments, told in UTC.
+ISO_ZONED = rf".*{_CLOCK}{_ZONE}"
 _DAYS = ("%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%d-%m-%Y", "%Y%m%d", "%d %b %Y", "%b %d, %Y")
 DATE_FORMATS = tuple(day + hour for day in _DAYS for hour in ("", " %H:%M", " %H:%M:%S"))
 ID_NAME = re.compile(r"(?i:(^|[_\s.-])(id|uuid|guid|key|index|rowid|nr|no)$)|[a-z](Id|ID|UUID)$|^Unnamed: 0$")
@@ -118,7 +122,17 @@ def readings_of(examples: Iterable[str]) -> list[Reading]:
     texts = [text.strip() for text in examples]
     if not texts:
         return []
-    return [reading for reading in READINGS if sum(_fits(text, reading) for text in texts) >= 0.9 * len(texts)]
+    return [reading for reading in READINGS if _fits_most(texts, reading)]
+
+
+def _fits_most(texts: list[str], reading: Reading) -> bool:
+    left = len(texts)
+    for text in texts:
+        left -= not _fits(text, reading)
+        # Most readings fit nothing, which a tenth of the texts is enough to tell.
+        if left < 0.9 * len(texts):
+            return False
+    return True
 
 
 def _fits(text: str, reading: Reading) -> bool:

@@ -197,7 +197,7 @@ def prepare(raw: Rows, settings: TableSettings, raw_test: Rows | None = None) ->
         raise UserError(
             f"target: {settings.target!r} holds {what}; choose a column of labels or numbers, or make one by query."
         )
-    reading = _reading_of_target(raw, settings.target)
+    reading = _reading_of(raw, settings.target, NUMERIC)
     target = raw.column(settings.target, reading)
     kept = np.flatnonzero(target.notna().to_numpy())
     target = target.iloc[kept].reset_index(drop=True)
@@ -256,12 +256,12 @@ def prepare(raw: Rows, settings: TableSettings, raw_test: Rows | None = None) ->
     )
 
 
-def _reading_of_target(raw: Rows, target: str) -> Reading | None:
-    """Read a target that is written as numbers in texts as numbers; words for missing cells are what does that."""
-    if kind_of(raw.types[target]) != WORDS:
+def _reading_of(raw: Rows, name: str, *roles: str) -> Reading | None:
+    """Return how every text of a column can be read as numbers or times; words for missing cells are what does that."""
+    if kind_of(raw.types[name]) != WORDS:
         return None
-    for reading in readings_of(raw.examples([target])[target]):
-        if reading.role == NUMERIC and not raw.unread(target, reading)[0]:
+    for reading in readings_of(raw.examples([name])[name]):
+        if reading.role in roles and not raw.unread(name, reading)[0]:
             return reading
     return None
 
@@ -281,7 +281,8 @@ def _split_by(raw: Rows, settings: TableSettings, split: str, kept: Positions) -
     """Return the groups, the times or what to hash, of the rows that have a target."""
     if not settings.split_column:
         return raw.contents().iloc[kept].reset_index(drop=True) if split == "hash" else None
-    by = raw.column(settings.split_column).iloc[kept].reset_index(drop=True)
+    reading = _reading_of(raw, settings.split_column, NUMERIC, DATETIME) if split == "time" else None
+    by = raw.column(settings.split_column, reading).iloc[kept].reset_index(drop=True)
     if split != "hash":
         check_complete(by)
     if split == "time":

@@ -175,6 +175,15 @@ def test_words_for_missing_cells_are_taken_everywhere(tmp_path: Path, name: str)
     assert read(tmp_path / name, "nullstr=No")["word"].isna().tolist() == [False, True, True]
 
 
+def test_many_words_for_missing_cells_leave_the_rows_in_order(tmp_path: Path) -> None:
+    """In a file of several row groups, which several threads read."""
+    frame = pd.DataFrame({"word": [f"w{i}" for i in range(200_000)], "n": range(200_000)})
+    frame.to_parquet(tmp_path / "some.parquet", row_group_size=10_000)
+    found = read(tmp_path / "some.parquet", "nullstr=w7,-,none,unknown,nothing,void")
+    assert found["word"].isna().to_numpy().nonzero()[0].tolist() == [7]
+    pd.testing.assert_series_equal(found["word"].drop(7), frame["word"].drop(7))
+
+
 @pytest.mark.parametrize("name", ["some.parquet", "some.jsonl", "some.feather"])
 def test_what_is_of_csv_alone_is_refused_elsewhere(tmp_path: Path, name: str) -> None:
     WRITERS[name](tmp_path / name)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from lifecycle.adapters.relation import Relation
 from lifecycle.cells import Cells, Counts, Observed
-from lifecycle.columns import CastColumns, levels_of, numbers_of
+from lifecycle.columns import CastColumns, levels_of, numbers_of, times_of
 from lifecycle.contract import Column, Contract
 from lifecycle.roles import Reading
 from lifecycle.settings import MISSING_WORDS
@@ -58,6 +59,28 @@ def test_numbers_are_those_of_the_models_first_step(cells: list, relation: Calla
     if rows.unread("c", reading)[0] == 0:
         expected = numbers_of(pd.Series(cells, name="c", dtype=object), missing_words=MISSING_WORDS)
         np.testing.assert_array_equal(rows.column("c", reading).to_numpy(dtype=float), expected.to_numpy())
+
+
+moments = st.builds(
+    lambda moment, sign, spec, zone: moment.isoformat(sign, spec) + zone,
+    st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1)),
+    st.sampled_from("T "),
+    st.sampled_from(["minutes", "seconds", "milliseconds", "microseconds"]),
+    st.sampled_from(["", "Z", "+02:00", "-05", "+0530"]),
+)
+
+
+@given(cells=st.lists(moments | st.dates().map(str) | st.sampled_from(["?", "", " 2021-03-28 "]), min_size=1))
+def test_times_are_those_of_the_models_first_step(cells: list, relation: Callable):
+    rows = relation(pd.DataFrame({"c": pd.Series(cells, dtype=object)}))
+    assert rows.unread("c", Reading("datetime")) == (0, "")
+    expected = times_of(pd.Series(cells, name="c", dtype=object), missing_words=MISSING_WORDS)
+    np.testing.assert_array_equal(rows.column("c", Reading("datetime")).astype("datetime64[us]"), expected)
+
+
+@pytest.mark.parametrize("cell", ["2021-03-28T02:30+2:00", "2021-03-28+02:00", "2021-03-28T02:30 CET", "02:30Z"])
+def test_what_is_no_time_in_iso_8601_is_not_read_as_one(cell: str, relation: Callable):
+    assert relation(pd.DataFrame({"c": ["2021-03-28", cell]})).unread("c", Reading("datetime")) == (1, cell)
 
 
 @pytest.mark.parametrize(

@@ -271,9 +271,13 @@ def _check_columns(source: "Source", file: Path, first: Sequence[str], names: Se
 
 def _without(nullstr: Sequence[str], columns: Iterable[tuple[str, str]]) -> str:
     """Write a list of columns for a SELECT in which the texts for missing cells are missing."""
-    words = ", ".join(map(_text, nullstr))
+
+    def present(name: str) -> str:
+        # Not by NOT IN: of five words and more duckdb makes a join, after which rows come in any order.
+        return " AND ".join(f"{_name(name)} <> {_text(word)}" for word in nullstr)
+
     return ", ".join(
-        f"CASE WHEN {_name(name)} NOT IN ({words}) THEN {_name(name)} END AS {_name(name)}"
+        f"CASE WHEN {present(name)} THEN {_name(name)} END AS {_name(name)}"
         if nullstr and kind == "VARCHAR"
         else _name(name)
         for name, kind in columns
@@ -513,10 +517,10 @@ def _dialect(
         sniffed = {}
     if read.sep is None and len(first) == 1 and not marks and not read.names:
         _check_title(source, file, path)
-    names = _names(source, file, first)
     header = read.header is not False
     if header and not read.names:
         _check_header(source, file, first, second)
+    names = _names(source, file, first)
     dialect = _Dialect(path, sep, quote, escape, names, ("VARCHAR",) * len(names), "", "", header, skip)
     if len(sniffed.get("Columns", ())) != len(names):
         sniffed = _sniffed(connection, source, path, whole, dialect, skip)
@@ -533,7 +537,7 @@ def _dialect(
     foreign = {kind for kind, form in formats.items() if form and not asked[kind] and not form.startswith(ISO_FORM)}
     kinds = tuple("VARCHAR" if kind in foreign else kind for kind in kinds)
     if header and not whole and set(kinds) == {"VARCHAR"} and not read.names and not read.skip:
-        _check_second_header(connection, source, file, dialect)
+        _check_second_header(connection, source, file, dialect, first)
     return _Dialect(
         path, sep, quote, escape, names, kinds, formats["DATE"], formats["TIMESTAMP"], header, skip,
     )  # fmt: skip
@@ -664,20 +668,22 @@ def _check_title(source: "Source", file: Path, path: Path) -> None:
 
 
 def _check_second_header(
-    connection: "duckdb.DuckDBPyConnection", source: "Source", file: Path, dialect: _Dialect
+    connection: "duckdb.DuckDBPyConnection", source: "Source", file: Path, dialect: _Dialect, first: Sequence[str]
 ) -> None:
-    """Refuse a second line of names: without it, columns that were all text hold numbers.
+    """Refuse a second line of names, or one of units: without it, columns that were all text hold numbers.
 
     Raises
     ------
     UserError
-        Saying how to skip the first.
+        Saying how to skip the first, or both.
     """
     after = _sniffed(connection, source, dialect.path, False, dialect, dialect.skip + 1).get("Columns", ())
     if len(after) == len(dialect.names) and any(column["type"] != "VARCHAR" for column in after):
+        names = ",".join((*first[:12], "...") if len(first) > 12 else first)
         raise UserError(
             f"{source.option}: {_of(source, file)} has text in its second line, and numbers or dates below it; where "
-            'both first lines hold names, say which to leave out, such as -P read="skip=1".'
+            'the second holds the names, say -P read="skip=1", and where it holds units or the like, name the columns, '
+            f'-P read="skip=2; header=false; names={names}".'
         )
 
 
@@ -766,9 +772,22 @@ def _told(source: "Source", error: Exception) -> UserError:
     width = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", text)
     where = _of(source, file)
     if line and width:
+        # A line over the table has fewer cells than the names below it.
+        title = int(line[1]) == source.read.skip + 2 and int(width[1]) < int(width[2])
+        more = ', or where the names stand further down, say so, such as -P read="skip=1"' if title else ""
         return UserError(
             f"{source.option}: {where} has {width[1]} names in its first line, and {width[2]} cells in line {line[1]}; "
-            "give every row as many cells as there are names."
+            f"give every row as many cells as there are names{more}."
+        )
+    if line and "unterminated quote" in text:
+        return UserError(
+            f"{source.option}: {where} opens a quote in line {line[1]} that is not closed; close it, or say that "
+            'quotes are plain characters, such as -P read="quote=".'
+        )
+    if "magic bytes" in text:
+        return UserError(
+            f"{source.option}: {where} cannot be read: it is no Parquet file, or one that is cut short; fetch or write "
+            "it again, or name it by what it is."
         )
     if "Invalid unicode" in text or "not utf-8 encoded" in text:
         try:
