@@ -14,14 +14,15 @@ import pandas as pd
 
 from lifecycle.columns import NO_TIME, level_of, number_of, plain_times, time_of
 from lifecycle.contract import DATETIME, NUMERIC, Column
-from lifecycle.roles import BOOLEAN, NESTED, TIME, WRITTEN
+from lifecycle.roles import BOOLEAN, NESTED, TIME, WRITTEN, ZONE
 
 # The kinds of cells that no number, or no time, is read from.
 NEVER = {NUMERIC: (TIME, NESTED), DATETIME: (BOOLEAN, NESTED)}
 # A text with one of these characters, in any case, is no number in any writing: the others write e, inf and nan.
 NO_NUMBER = "[b-dghj-mo-su-xz_]"
 # Times that every reader understands alike.
-PLAIN_ISO = r"[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}([ T]([01][0-9]|2[0-3]):[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?)?"
+_CLOCK = r"([01][0-9]|2[0-3]):[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?"
+PLAIN_ISO = rf"[1-9][0-9]{{3}}-[0-9]{{2}}-[0-9]{{2}}([ T]{_CLOCK}{ZONE}?)?"
 DIRECTIVES = {
     "%Y": "[1-9][0-9]{3}",
     "%m": "[0-9]{1,2}",

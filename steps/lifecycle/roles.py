@@ -26,10 +26,10 @@ WRITTEN = {
     "decimal comma": r"[+-]?(0|[1-9][0-9]*|[1-9][0-9]{0,2}(\.[0-9]{3})+)(,[0-9]*)?",
 }
 _CLOCK = r"[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?"
-_ZONE = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
-ISO = rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}({_CLOCK}{_ZONE}?)?"
+ZONE = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
+ISO = rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}({_CLOCK}{ZONE}?)?"
 # Of a text of that form, which ones have a zone: those are moments, told in UTC.
-ISO_ZONED = rf".*{_CLOCK}{_ZONE}"
+ISO_ZONED = rf".*{_CLOCK}{ZONE}"
 _DAYS = ("%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%d-%m-%Y", "%Y%m%d", "%d %b %Y", "%b %d, %Y")
 DATE_FORMATS = tuple(day + hour for day in _DAYS for hour in ("", " %H:%M", " %H:%M:%S"))
 ID_NAME = re.compile(r"(?i:(^|[_\s.-])(id|uuid|guid|key|index|rowid|nr|no)$)|[a-z](Id|ID|UUID)$|^Unnamed: 0$")

@@ -17,6 +17,7 @@ from lifecycle.checks import Breach, judge, refuse
 from lifecycle.columns import levels_of
 from lifecycle.contract import (
     CATEGORICAL,
+    DATETIME,
     LEFT_OUT,
     NUMERIC,
     ORDINAL,
