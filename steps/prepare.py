@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+from lifecycle import checks
 from lifecycle.adapters import cli, preparation, steps, tracking
 from lifecycle.audit import as_frame, said
 from lifecycle.errors import UserError, listed
@@ -26,6 +27,7 @@ def main(options: cli.Options) -> None:
         )
         run.settings(steps.settings_of("prepare", identity, contract, {}, run.run_id))
         run.frame("prepared/findings.csv", as_frame(made.findings))
+        run.frame("prepared/breaches.csv", checks.as_frame(made.prepared.breaches))
         if settings.strict and made.findings:
             raise UserError(f"strict: there are findings ({said(made.findings)}); {made.findings[0].message}")
         run.files("prepared", made.train, made.test)
@@ -45,6 +47,8 @@ def main(options: cli.Options) -> None:
     )
     if contract.rows_without_target:
         print(f"prepare: {contract.rows_without_target} rows without a target were left out.")
+    for breach in made.prepared.breaches:
+        print(f"prepare: {breach.rule} {breach.code}: {breach.message}")
     for finding in made.findings:
         print(f"prepare: finding {finding.code}: {finding.message}")
     run.end("FINISHED")

@@ -57,6 +57,7 @@ def test_table_is_prepared_once_and_beneath_whoever_asked(alone: Callable[[str],
         assert prepared.data.tags["lifecycle.table"] == run.data.tags["lifecycle.table"]
     assert {path.name for path in (store.artifacts(prepared) / "prepared").iterdir()} == {
         *("train.parquet", "test.parquet", "contract.json", "profile.csv", "profile.html", "findings.csv"),
+        "breaches.csv",
     }
 
 

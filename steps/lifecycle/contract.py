@@ -348,6 +348,9 @@ def labels_of(target: "pd.Series[Any]", task: str, name: str) -> "pd.Series[Any]
         raise UserError(
             f"task: classification needs labels, but {name!r} holds the fraction {fraction}; set task=regression."
         )
+    if isinstance(target.dtype, pd.CategoricalDtype):
+        # Few texts for millions of rows: they stay the numbers that they are kept as.
+        return target.cat.rename_categories(str)
     return target.astype(str).astype(object)
 
 

@@ -1,6 +1,7 @@
 """The prepared table: training rows with their folds, test rows kept apart, and the contract of both."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -202,6 +203,9 @@ def prepare(raw: Rows, settings: TableSettings, raw_test: Rows | None = None) ->
     target = raw.column(settings.target, reading)
     kept = np.flatnonzero(target.notna().to_numpy())
     target = target.iloc[kept].reset_index(drop=True)
+    if target.dtype == object:
+        # Millions of texts are few numbers from here on.
+        target = target.astype("category")
     check_finite(target, "target")
     task = find_task(target, settings.task) if len(kept) else "regression"
     labels = labels_of(target, task, settings.target)
@@ -237,12 +241,12 @@ def prepare(raw: Rows, settings: TableSettings, raw_test: Rows | None = None) ->
     if not contract.features:
         roles = listed(f"{column.name} ({column.role})" for column in contract.left_out)
         raise UserError(f"data: {settings.data!r} has no column to learn from; beside the target there are: {roles}.")
-    observed, breaches = _check_test_rows(test_rows, contract, settings)
     fold_by = by.iloc[train].reset_index(drop=True) if by is not None and split in ("group", "time") else None
-    _check_classes(train_labels, contract, split)
-    folds = assign_folds(train_labels, task, split, settings.folds, settings.seed, fold_by)
-    for fitted, _ in fold_pairs(folds, split):
-        _check_classes(train_labels.iloc[fitted], contract, split, "folds")
+    with ThreadPoolExecutor(1) as beside:
+        # The one counts outside of Python, the other does not.
+        assigned = beside.submit(_folds, train_labels, contract, settings, fold_by)
+        observed, breaches = _check_test_rows(test_rows, contract, settings)
+        folds = assigned.result()
     return Prepared(
         contract,
         kept[train],
@@ -363,17 +367,42 @@ def describe(
     return tuple(columns), summaries, tuple(findings)
 
 
-def _check_classes(labels: "pd.Series[Any]", contract: Contract, split: str, where: str = "split") -> None:
+def _folds(
+    labels: "pd.Series[Any]", contract: Contract, settings: TableSettings, by: "pd.Series[Any] | None"
+) -> Positions:
+    """Give the training rows their folds, each of which is fitted on rows of all classes."""
+    _check_classes(labels, contract, contract.split)
+    folds = assign_folds(labels, contract.task, contract.split, settings.folds, settings.seed, by)
+    _check_folds(labels, folds, contract, contract.split)
+    return folds
+
+
+def _check_classes(labels: "pd.Series[Any]", contract: Contract, split: str) -> None:
     lost = sorted(set(contract.classes) - set(labels.unique().tolist()))
-    if lost and where == "split":
+    if lost:
         raise UserError(
             f"split: {split} leaves no training row of the class {lost[0]!r}; set split=stratified or give more rows."
         )
-    if lost:
-        raise UserError(
-            f"folds: by a {split} split the rows that a fold is fitted on have none of the class {lost[0]!r}; "
-            "give fewer folds or more rows, or set split=stratified."
-        )
+
+
+def _check_folds(labels: "pd.Series[Any]", folds: Positions, contract: Contract, split: str) -> None:
+    """Refuse folds whose fitted rows lack a class."""
+    if not contract.classes:
+        return
+    # Counted once by fold and class, instead of looking at the rows of each fold.
+    codes = pd.Categorical(labels, categories=list(contract.classes)).codes
+    cells = folds * len(contract.classes) + codes
+    counts = np.bincount(cells, minlength=(int(folds.max()) + 1) * len(contract.classes))
+    by_fold = counts.reshape(-1, len(contract.classes))
+    numbers = np.arange(len(by_fold))
+    for fold in numbers:
+        fitted = by_fold[numbers < fold if split == "time" else numbers != fold]
+        if len(fitted) and (fitted.sum(axis=0) == 0).any():
+            lost = contract.classes[int(np.argmin(fitted.sum(axis=0)))]
+            raise UserError(
+                f"folds: by a {split} split the rows that a fold is fitted on have none of the class {lost!r}; "
+                "give fewer folds or more rows, or set split=stratified."
+            )
 
 
 def _check_test_rows(test: Rows, contract: Contract, settings: TableSettings) -> tuple[Observed, tuple[Breach, ...]]:

@@ -222,7 +222,7 @@ BROKEN: dict[str, tuple[str, bytes, str]] = {
     "no parquet": ("a.parquet", b"PAR1 and no more", r"cannot be read: .*"),
     "no arrow": ("a.feather", b"ARROW1 and no more", r"cannot be read as Arrow: .*"),
     "no json": ("a.jsonl", b'{"a": 1}\n{"a": \n', r"cannot be read: .*"),
-    "an open quote": ("a.csv", b'a,b\n"x,1\nz,2\n', r"cannot be read: line 2: .*quote"),
+    "an open quote": ("a.csv", b'a,b\n"x,1\nz,2\n', r"opens a quote in line 2 that is not closed; .*"),
     "only blank lines": ("a.csv", b"\n\n", r"holds no line"),
 }
 

@@ -188,7 +188,7 @@ def test_rows_are_written_in_the_order_asked_with_what_stands_beside(tmp_path: P
     frame = pd.DataFrame({"n": ["1", "?", "3", "4"], "w": ["a", " b ", "c", None], "left": range(4)})
     contract = contract_of(Column("n", "numeric", "VARCHAR"), Column("w", "categorical", "VARCHAR"))
     beside: dict[str, Any] = {"y": pd.Series(["yes", "no", "no"]), "f": np.array([2, 0, 1])}
-    relation(frame).write(tmp_path / "a.parquet", contract, np.array([2, 0, 1]), beside, None)
+    relation(frame).write(tmp_path / "a.parquet", contract, np.array([2, 0, 1]), beside)
     found = pd.read_parquet(tmp_path / "a.parquet")
     assert found.columns.tolist() == ["n", "w", "y", "f"]
     assert found.fillna("-").to_numpy().tolist() == [[3, "c", "yes", 2], [1, "a", "no", 0], ["-", "b", "no", 1]]
@@ -198,12 +198,13 @@ def test_a_twin_is_equal_in_all_that_models_read_and_in_the_target(tmp_path: Pat
     frame = pd.DataFrame({"n": [1, 1, 1, 2, None, None], "w": list("aabaxx"), "id": range(6)})
     contract = contract_of(Column("n", "numeric", "DOUBLE"), Column("w", "categorical", "VARCHAR"))
     rows = relation(frame)
-    rows.write(tmp_path / "a.parquet", contract, np.array([0, 4]), {"y": pd.Series(["yes", "no"])}, None)
-    held = pd.Series(["yes", "yes", "yes", "no"])
-    rows.write(tmp_path / "b.parquet", contract, np.array([1, 2, 3, 5]), {"y": held}, tmp_path / "a.parquet")
-    assert pd.read_parquet(tmp_path / "b.parquet")["__twin__"].tolist() == [True, False, False, True]
-    rows.write(tmp_path / "b.parquet", contract, np.array([1, 5]), {"y": held[2:][::-1]}, tmp_path / "a.parquet")
-    assert pd.read_parquet(tmp_path / "b.parquet")["__twin__"].tolist() == [False, False]
+    rows.write(tmp_path / "a.parquet", contract, np.array([0, 4]), {"y": pd.Series(["yes", "no"])})
+    known = rows.digests_of(tmp_path / "a.parquet", contract)
+    digests = rows.digests(contract, np.array([5, 1, 2, 3]), pd.Series(["no", "yes", "yes", "yes"]))
+    assert np.isin(digests, known).tolist() == [True, True, False, False]
+    # The same cells with another target are no twins.
+    digests = rows.digests(contract, np.array([1, 5]), pd.Series(["no", "yes"]))
+    assert np.isin(digests, known).tolist() == [False, False]
 
 
 def test_many_rows_keep_the_tables_order(tmp_path: Path, relation: Callable):
@@ -213,13 +214,10 @@ def test_many_rows_keep_the_tables_order(tmp_path: Path, relation: Callable):
     contract = contract_of(Column("n", "numeric", "BIGINT"))
     beside = {"y": pd.Series(np.where(chosen % 2, "yes", "no"))}
     table = relation(pd.DataFrame({"n": np.arange(rows)}))
-    table.write(tmp_path / "a.parquet", contract, chosen, beside, None)
-    table.write(tmp_path / "b.parquet", contract, chosen, beside, tmp_path / "a.parquet")
-    for name in ("a", "b"):
-        found = pd.read_parquet(tmp_path / f"{name}.parquet")
-        np.testing.assert_array_equal(found["n"], chosen)
-        assert (found["y"] == np.where(found["n"] % 2, "yes", "no")).all()
-    assert found["__twin__"].all()
+    table.write(tmp_path / "a.parquet", contract, chosen, beside)
+    found = pd.read_parquet(tmp_path / "a.parquet")
+    np.testing.assert_array_equal(found["n"], chosen)
+    assert (found["y"] == np.where(found["n"] % 2, "yes", "no")).all()
 
 
 # --------------------------------------------------------------------- a later table and its contract

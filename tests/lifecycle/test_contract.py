@@ -77,7 +77,7 @@ def test_the_task_asked_for_is_taken(task: str):
     ("values", "dtype", "expected"),
     [
         (["Yes", "No"], object, pd.Series(["Yes", "No"], dtype=object)),
-        (["Yes", "No"], "category", pd.Series(["Yes", "No"], dtype=object)),
+        (["Yes", "No"], "category", pd.Series(["Yes", "No"], dtype="category")),
         (["Yes", "No"], "string", pd.Series(["Yes", "No"], dtype=object)),
         ([True, False], bool, pd.Series([True, False])),
         ([True, False], "boolean", pd.Series([True, False])),

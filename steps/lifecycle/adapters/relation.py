@@ -8,6 +8,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
@@ -28,7 +29,6 @@ from lifecycle.roles import (
     Summary,
     kind_of,
 )
-from lifecycle.settings import TWIN_COLUMN
 from lifecycle.table import Positions
 
 # Up to here distinct values and medians are counted, beyond they are estimated: an exact count holds all values.
@@ -345,8 +345,9 @@ class Relation:
         -------
         Observed
             The counts of every feature that is there: of each column of levels by its different cells, of the others
-            40 in one pass. Cells that are written as training's are counted by SQL alone; of those that are not,
-            each different one is read by the first step's own functions, which takes 7 s for a million of them.
+            40 in one pass, or one where the table is large. Cells that are written as training's are counted by SQL
+            alone; of those that are not, each different one is read by the first step's own functions, which takes
+            7 s for a million of them.
         """
         rows = copy(self)
         rows.missing_words = contract.missing_words
@@ -355,7 +356,9 @@ class Relation:
             return Observed(tuple(self.names), 0)
         found = {column.name: rows._levels_told(column) for column in there if column.role in (CATEGORICAL, ORDINAL)}
         others = [column for column in there if column.name not in found]
-        for columns in (others[begin : begin + AT_ONCE] for begin in range(0, len(others), AT_ONCE)):
+        # Of a large table each column by itself: together they take four times as long.
+        step = AT_ONCE if len(rows) <= EXACT_ROWS else 1
+        for columns in (others[begin : begin + step] for begin in range(0, len(others), step)):
             found |= rows._counted(columns)
         return Observed(tuple(self.names), len(rows), {column.name: found[column.name] for column in there})
 
@@ -446,9 +449,35 @@ class Relation:
             values = values_of([text for text, _ in found], column, self.missing_words)
             yield from ((text, many, value) for (text, many), value in zip(found, values, strict=True))
 
-    def write(
-        self, path: Path, contract: Contract, positions: Positions, beside: Mapping[str, Any], twins_of: Path | None
-    ) -> None:
+    def digests(self, contract: Contract, positions: Positions, labels: "pd.Series[Any]") -> npt.NDArray[np.uint64]:
+        """Return a digest of what models read of some rows, and of their target: twins have equal ones.
+
+        Parameters
+        ----------
+        contract : Contract
+            Of the table.
+        positions : array of int64, shape (n,)
+            The rows.
+        labels : Series, shape (n,)
+            Their target.
+
+        Returns
+        -------
+        array of uint64, shape (n,)
+            In the order of ``positions``; equal to `digests_of` the file that they are written to.
+        """
+        rows = self._prepared(contract, positions, {contract.target: labels})
+        found = self.connection.sql(f"SELECT {PLACE}, {_digest(contract)} AS digest FROM ({rows})").fetchnumpy()
+        digests = np.empty(len(positions), dtype=np.uint64)
+        digests[found[PLACE]] = found["digest"]
+        return digests
+
+    def digests_of(self, path: Path, contract: Contract) -> npt.NDArray[np.uint64]:
+        """Return the digests of the rows of a prepared file, in any order."""
+        rows = self.connection.sql(f"SELECT {_digest(contract)} AS digest FROM read_parquet({literal(str(path))})")
+        return np.asarray(rows.fetchnumpy()["digest"], dtype=np.uint64)
+
+    def write(self, path: Path, contract: Contract, positions: Positions, beside: Mapping[str, Any]) -> None:
         """Write prepared rows as a Parquet file.
 
         Parameters
@@ -460,10 +489,14 @@ class Relation:
         positions : array of int64, shape (n,)
             The rows to write, in order.
         beside : mapping of str to array or Series, shape (n,)
-            Further columns: the target, the folds.
-        twins_of : Path, optional
-            A prepared file: a column `TWIN_COLUMN` tells which rows have their like in it, target included.
+            Further columns: the target, the folds, the twins' flag.
         """
+        ordered = "" if bool((np.diff(positions) > 0).all()) else f" ORDER BY {PLACE}"
+        rows = f"SELECT * EXCLUDE ({PLACE}) FROM ({self._prepared(contract, positions, beside)}){ordered}"
+        self.connection.execute(f"COPY ({rows}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION lz4_raw)")
+
+    def _prepared(self, contract: Contract, positions: Positions, beside: Mapping[str, Any]) -> str:
+        """Return the SQL of prepared rows with their place; nothing in it may change their order."""
         place = np.full(self._all_rows, -1, dtype=np.int64)
         place[positions] = np.arange(len(positions))
         arrays = {PLACE: pa.array(place)} | {
@@ -472,17 +505,17 @@ class Relation:
         features = {
             column.name: self._feature(column) for column in contract.columns if column.name in contract.features
         }
-        further = [f"{quoted(f'__beside_{name}__')} AS {quoted(name)}" for name in beside]
+        further = []
+        for name, array in zip(beside, list(arrays.values())[1:], strict=True):
+            cell = quoted(f"__beside_{name}__")
+            texts = isinstance(array, pa.DictionaryArray)
+            further.append(f"{f'CAST({cell} AS VARCHAR)' if texts else cell} AS {quoted(name)}")
         asked = ", ".join([PLACE, *map(quoted, features), *further])
-        rows = f"SELECT {asked} FROM {self._beside(features, arrays)} WHERE {PLACE} >= 0"
-        flag = ""
-        if twins_of is not None:
-            cells = ", ".join(quoted(name) for name in (*contract.features, contract.target))
-            theirs = f"SELECT hash({cells}) FROM read_parquet({literal(str(twins_of))})"
-            flag = f", hash({cells}) IN ({theirs}) AS {quoted(TWIN_COLUMN)}"
-        ordered = "" if bool((np.diff(positions) > 0).all()) else f" ORDER BY {PLACE}"
-        rows = f"SELECT * EXCLUDE ({PLACE}){flag} FROM ({rows}){ordered}"
-        self.connection.execute(f"COPY ({rows}) TO {literal(str(path))} (FORMAT parquet)")
+        return f"SELECT {asked} FROM {self._beside(features, arrays)} WHERE {PLACE} >= 0"
+
+
+def _digest(contract: Contract) -> str:
+    return f"hash({', '.join(quoted(name) for name in (*contract.features, contract.target))})"
 
 
 def _scattered(values: Any, positions: Positions, rows: int) -> pa.Array:
@@ -490,11 +523,12 @@ def _scattered(values: Any, positions: Positions, rows: int) -> pa.Array:
     cells = pd.Series(values)
     absent = np.ones(rows, dtype=bool)
     absent[positions] = False
-    if cells.dtype == object:
-        codes, texts = pd.factorize(cells)
+    if cells.dtype == object or isinstance(cells.dtype, pd.CategoricalDtype):
+        kinds = cells.astype("category").cat
+        codes, texts = kinds.codes, kinds.categories
         places = np.zeros(rows, dtype=np.int32)
         places[positions] = codes
-        return pa.DictionaryArray.from_arrays(pa.array(places, mask=absent), pa.array(texts)).cast(pa.string())
+        return pa.DictionaryArray.from_arrays(pa.array(places, mask=absent), pa.array(texts))
     values = cells.to_numpy()
     every = np.zeros(rows, dtype=values.dtype)
     every[positions] = values

@@ -1,5 +1,6 @@
 """Files that lie elsewhere, fetched to a folder here: over http, from object stores, from a run's artifacts."""
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,6 +101,8 @@ def _store(option: str, address: str, place: Place, folder: Path) -> Path:
     with _said(option, place, STORES[scheme]):
         import fsspec
 
+        # By name: fsspec does not know every scheme of a client that is absent.
+        importlib.import_module(STORES[scheme])
         files, path = fsspec.core.url_to_fs(address)
         if any(mark in path for mark in "*?["):
             found = sorted(files.glob(path))
