@@ -28,7 +28,10 @@ def made(frame: pd.DataFrame, settings: TableSettings, test: pd.DataFrame | None
 def relation_of(frame: pd.DataFrame, connection: duckdb.DuckDBPyConnection, view: str = "data") -> Relation:
     """Put a frame into duckdb."""
     # A copy lies in memory as duckdb wants it; a reversed frame does not.
-    connection.register(view, frame.copy())
+    connection.register("frame", frame.copy())
+    # A table, which every cursor sees.
+    connection.execute(f"CREATE OR REPLACE TABLE {view} AS FROM frame")
+    connection.unregister("frame")
     return Relation(connection, view, MISSING_WORDS)
 
 

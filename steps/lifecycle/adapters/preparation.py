@@ -1,6 +1,7 @@
 """The prepared table made: decided on, written as two Parquet files, audited."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import pandas as pd
 
 from lifecycle.adapters.catalog import short_name
 from lifecycle.adapters.readers import open_table, run_query
-from lifecycle.adapters.relation import Relation, literal
+from lifecycle.adapters.relation import EXACT_ROWS, Relation, literal
 from lifecycle.adapters.sources import Source
 from lifecycle.audit import AUDITED_ROWS, Finding, as_frame, crossing, giveaways, separable, twins
 from lifecycle.contract import CATEGORICAL, DATETIME, TEXT
@@ -95,16 +96,29 @@ def make(raw: Relation, settings: TableSettings, raw_test: Relation | None, fold
     UserError
         For whatever makes the table unfit.
     """
-    prepared = prepare(raw, settings, raw_test)
+    # While rows are split, which duckdb has no part in.
+    with ThreadPoolExecutor(1) as beside:
+        looked = beside.submit(raw.elsewhere().look_at_texts) if len(raw) > EXACT_ROWS else None
+        prepared = prepare(raw, settings, raw_test)
+        if looked:
+            looked.result()
     contract = prepared.contract
     train, test = folder / "train.parquet", folder / "test.parquet"
-    beside = {contract.target: prepared.train_labels, FOLD_COLUMN: prepared.folds}
-    raw.write(train, contract, prepared.train, beside)
     tested = raw_test or raw
     # By digests and not by a join in SQL, which would return the rows in another order each time.
-    digests = tested.digests(contract, prepared.test, prepared.test_labels)
-    alike = among(digests, raw.digests_of(train, contract))
-    tested.write(test, contract, prepared.test, {contract.target: prepared.test_labels, TWIN_COLUMN: alike})
+    known = raw.digests(contract)
+    held_digests = raw_test.digests(contract) if raw_test else known
+    alike = among(held_digests[prepared.test], known[prepared.train])
+    with_folds = {contract.target: prepared.train_labels, FOLD_COLUMN: prepared.folds}
+    flagged = {contract.target: prepared.test_labels, TWIN_COLUMN: alike}
+    if len(raw) > EXACT_ROWS:
+        with ThreadPoolExecutor(1) as beside:
+            written = beside.submit(tested.elsewhere().write, test, contract, prepared.test, flagged)
+            raw.write(train, contract, prepared.train, with_folds)
+            written.result()
+    else:
+        raw.write(train, contract, prepared.train, with_folds)
+        tested.write(test, contract, prepared.test, flagged)
     sample, held = (_sample(raw.connection, path, settings.seed) for path in (train, test))
     sides = raw.take(np.sort(prepared.train)), tested.take(np.sort(prepared.test))
     findings = [

@@ -1,10 +1,13 @@
 """Rows in duckdb: what the data decisions ask of a table, said in SQL, and the prepared rows written as Parquet."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from copy import copy
+from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import Any, TypeVar
 
 import duckdb
 import numpy as np
@@ -36,6 +39,10 @@ EXACT_ROWS = 200_000
 EXAMPLES = 1_000
 # Columns summarised in one pass: each takes a few aggregates, and duckdb's plans grow faster than their number.
 AT_ONCE = 40
+LARGE_AT_ONCE = 3
+# Queries side by side: duckdb has two threads for each process here, and some queries use one.
+WORKERS = 2
+T = TypeVar("T")
 # Different cells that Python is asked about in one go.
 ODD_AT_ONCE = 100_000
 PLACE = "__place__"
@@ -88,7 +95,8 @@ class Relation:
         self._all_rows: int = connection.execute(f"SELECT count(*) FROM {quoted(view)}").fetchall()[0][0]
         self._positions = positions
         # Of columns of texts, whether blanks stand around a cell; the same for all rows taken of one view.
-        self._padded: dict[str, bool] = {}
+        self._looked: dict[tuple[str, tuple[str, ...]], tuple[bool, bool]] = {}
+        self._looking = Lock()
         self._mask: dict[str, pa.Array] = {}
         if positions is not None and not (
             len(positions) == self._all_rows and bool((positions == np.arange(self._all_rows)).all())
@@ -121,22 +129,38 @@ class Relation:
     def take(self, positions: Positions) -> "Relation":
         """Return some rows of the view, in its order."""
         taken = Relation(self.connection, self.view, self.missing_words, positions)
-        taken._padded = self._padded
+        taken._looked, taken._looking = self._looked, self._looking
         return taken
 
-    def _is_padded(self, name: str) -> bool:
-        """Tell whether a cell of a column begins or ends with a blank.
+    def look_at_texts(self) -> None:
+        """Look at every column of texts, ahead of the first question."""
+        for name in self.names:
+            if kind_of(self.types[name]) == WORDS:
+                self._looks(name)
 
-        Trimming costs more than all else that is done to a text, and most tables have nothing to trim: a look at both
-        ends, once for all columns, takes a sixth of it.
+    def _looks(self, name: str) -> tuple[bool, bool]:
+        """Tell whether a cell of a column begins or ends with a blank, and whether one is a word for missing.
+
+        Trimming and comparing cost more than all else that is done to a text, and most columns have nothing to trim
+        and no such word: a look, once, takes a sixth of it.
         """
-        if name not in self._padded:
-            words = [other for other in self.names if kind_of(self.types[other]) == WORDS]
-            for names in (words[begin : begin + AT_ONCE] for begin in range(0, len(words), AT_ONCE)):
-                asked = ", ".join(f"bool_or({_has_blank_end(quoted(other))})" for other in names)
-                found = self.connection.execute(f"SELECT {asked} FROM {quoted(self.view)}").fetchall()[0]
-                self._padded.update({other: bool(is_padded) for other, is_padded in zip(names, found, strict=True)})
-        return self._padded[name]
+        key = (name, self.missing_words)
+        with self._looking:
+            if key not in self._looked:
+                # Of a large table the column alone, since others may be waiting for theirs.
+                words = [other for other in self.names if kind_of(self.types[other]) == WORDS]
+                names = words if self._all_rows <= EXACT_ROWS else [name]
+                for some in (names[begin : begin + AT_ONCE] for begin in range(0, len(names), AT_ONCE)):
+                    asked = []
+                    for other in some:
+                        cell = f"CAST({quoted(other)} AS VARCHAR)"
+                        absent = " OR ".join(f"{cell} = {literal(word)}" for word in ("", *self.missing_words))
+                        asked += [f"bool_or({_has_blank_end(quoted(other))})", f"bool_or({absent})"]
+                    query = f"SELECT {', '.join(asked)} FROM {quoted(self.view)}"
+                    found = [bool(value) for value in self.connection.execute(query).fetchall()[0]]
+                    for place, other in enumerate(some):
+                        self._looked[(other, self.missing_words)] = (found[2 * place], found[2 * place + 1])
+            return self._looked[key]
 
     def cells(self, name: str, reading: Reading | None = None) -> str:
         """Return the SQL of a table of one column ``cell``, for what is asked by SQL alone."""
@@ -153,7 +177,10 @@ class Relation:
             return f"CASE WHEN isfinite({moment}) THEN {moment} END"
         if kind == WORDS:
             text = f"CAST({cell} AS VARCHAR)"
-            bare = f"trim({text}, {literal(BLANKS)})" if self._is_padded(name) else text
+            padded, wordy = self._looks(name)
+            if not padded and not wordy:
+                return text
+            bare = f"trim({text}, {literal(BLANKS)})" if padded else text
             # Not by NOT IN: of five words and more duckdb makes a join, after which rows come in any order.
             words = " AND ".join(f"{bare} <> {literal(word)}" for word in ("", *self.missing_words))
             return f"CASE WHEN {words} THEN {bare} END"
@@ -276,19 +303,51 @@ class Relation:
         """
         found: dict[str, Summary] = {}
         every = list(readings)
-        for names in (every[begin : begin + AT_ONCE] for begin in range(0, len(every), AT_ONCE)):
-            asked = [
-                f"{aggregate} AS {quoted(f'{place}_{figure}')}"
-                for place, name in enumerate(names)
-                for figure, aggregate in self._aggregates(name, readings[name], quoted(f"cell_{place}")).items()
-            ]
-            cells = {f"cell_{place}": self._read(name, readings[name]) for place, name in enumerate(names)}
-            row = self.connection.sql(f"SELECT {', '.join(asked)} FROM {self._from(cells)}")
-            figures = dict(zip(row.columns, row.fetchall()[0], strict=True))
-            for place, name in enumerate(names):
-                own = {key.partition("_")[2]: figures[key] for key in figures if key.split("_")[0] == str(place)}
-                found[name] = self._summary(name, own)
+        step = AT_ONCE if len(self) <= EXACT_ROWS else LARGE_AT_ONCE
+        parts = [{name: readings[name] for name in every[begin : begin + step]} for begin in range(0, len(every), step)]
+        for one in self._side_by_side([partial(Relation._summarised, readings=part) for part in parts]):
+            found |= one
         return found
+
+    def _summarised(self, readings: Mapping[str, Reading | None]) -> dict[str, Summary]:
+        """Summarise columns in one pass."""
+        asked = [
+            f"{aggregate} AS {quoted(f'{place}_{figure}')}"
+            for place, (name, reading) in enumerate(readings.items())
+            for figure, aggregate in self._aggregates(name, reading, quoted(f"cell_{place}")).items()
+        ]
+        cells = {f"cell_{place}": self._read(name, reading) for place, (name, reading) in enumerate(readings.items())}
+        row = self.connection.sql(f"SELECT {', '.join(asked)} FROM {self._from(cells)}")
+        figures = dict(zip(row.columns, row.fetchall()[0], strict=True))
+        found = {}
+        for place, name in enumerate(readings):
+            own = {key.partition("_")[2]: figures[key] for key in figures if key.split("_")[0] == str(place)}
+            found[name] = self._summary(name, own)
+        return found
+
+    def _side_by_side(self, jobs: Sequence[Callable[["Relation"], T]]) -> list[T]:
+        """Do some work on these rows; of a large table two pieces at once, each with a cursor of its own.
+
+        duckdb reads rows beside an array in one thread, so that one query leaves the other core idle.
+        """
+        if len(self) <= EXACT_ROWS or len(jobs) == 1:
+            return [job(self) for job in jobs]
+
+        def work(job: Callable[["Relation"], T]) -> T:
+            other = self.elsewhere()
+            try:
+                return job(other)
+            finally:
+                other.connection.close()
+
+        with ThreadPoolExecutor(WORKERS) as pool:
+            return list(pool.map(work, jobs))
+
+    def elsewhere(self) -> "Relation":
+        """Return the same rows on a cursor of their own, for another thread."""
+        other = copy(self)
+        other.connection = self.connection.cursor()
+        return other
 
     def _aggregates(self, name: str, reading: Reading | None, value: str) -> dict[str, str]:
         kind = kind_of(self.types[name])
@@ -354,13 +413,19 @@ class Relation:
         there = [column for column in contract.columns if column.name in {*contract.features} & {*self.types}]
         if not len(rows):
             return Observed(tuple(self.names), 0)
-        found = {column.name: rows._levels_told(column) for column in there if column.role in (CATEGORICAL, ORDINAL)}
-        others = [column for column in there if column.name not in found]
+        levels = [column for column in there if column.role in (CATEGORICAL, ORDINAL)]
+        others = [column for column in there if column not in levels]
         # Of a large table each column by itself: together they take four times as long.
         step = AT_ONCE if len(rows) <= EXACT_ROWS else 1
-        for columns in (others[begin : begin + step] for begin in range(0, len(others), step)):
-            found |= rows._counted(columns)
+        parts = [others[begin : begin + step] for begin in range(0, len(others), step)]
+        jobs = [partial(Relation._counted, columns=part) for part in parts]
+        found: dict[str, Counts] = {}
+        for one in rows._side_by_side([*jobs, *(partial(Relation._levels_of_one, column=column) for column in levels)]):
+            found |= one
         return Observed(tuple(self.names), len(rows), {column.name: found[column.name] for column in there})
+
+    def _levels_of_one(self, column: Column) -> dict[str, Counts]:
+        return {column.name: self._levels_told(column)}
 
     def _levels_told(self, column: Column) -> Counts:
         """Count the missing cells and the new levels of a column; its different cells are written as levels once."""
@@ -407,7 +472,9 @@ class Relation:
         """
         name, kind, none = column.name, kind_of(self.types[column.name]), "CAST(NULL AS VARCHAR)"
         if column.role == TEXT:
-            return _without(self._level(name), [literal(word) for word in self.missing_words]), none
+            # Numbers and booleans may stand where texts were.
+            level = self._level(name) if kind != WORDS else self._cells(name)
+            return level if kind == WORDS else _without(level, [literal(word) for word in self.missing_words]), none
         value, text = self._read(name, Reading(column.role, column.format)), f"CAST({self._cells(name)} AS VARCHAR)"
         if kind in ((INTEGER, REAL, BOOLEAN) if column.role == NUMERIC else (TIME,)):
             return value, none
@@ -449,32 +516,22 @@ class Relation:
             values = values_of([text for text, _ in found], column, self.missing_words)
             yield from ((text, many, value) for (text, many), value in zip(found, values, strict=True))
 
-    def digests(self, contract: Contract, positions: Positions, labels: "pd.Series[Any]") -> npt.NDArray[np.uint64]:
-        """Return a digest of what models read of some rows, and of their target: twins have equal ones.
+    def digests(self, contract: Contract) -> npt.NDArray[np.uint64]:
+        """Return a digest of what models read of each row, and of its target: twins have equal ones.
 
         Parameters
         ----------
         contract : Contract
-            Of the table.
-        positions : array of int64, shape (n,)
-            The rows.
-        labels : Series, shape (n,)
-            Their target.
+            Of the table, or of the one that these rows are compared with.
 
         Returns
         -------
         array of uint64, shape (n,)
-            In the order of ``positions``; equal to `digests_of` the file that they are written to.
+            Of all rows of the view, in its order.
         """
-        rows = self._prepared(contract, positions, {contract.target: labels})
-        found = self.connection.sql(f"SELECT {PLACE}, {_digest(contract)} AS digest FROM ({rows})").fetchnumpy()
-        digests = np.empty(len(positions), dtype=np.uint64)
-        digests[found[PLACE]] = found["digest"]
-        return digests
-
-    def digests_of(self, path: Path, contract: Contract) -> npt.NDArray[np.uint64]:
-        """Return the digests of the rows of a prepared file, in any order."""
-        rows = self.connection.sql(f"SELECT {_digest(contract)} AS digest FROM read_parquet({literal(str(path))})")
+        features = [self._feature(column) for column in contract.columns if column.name in contract.features]
+        digest = f"hash({', '.join([*features, self._level(contract.target)])})"
+        rows = self.connection.sql(f"SELECT {digest} AS digest FROM {quoted(self.view)}")
         return np.asarray(rows.fetchnumpy()["digest"], dtype=np.uint64)
 
     def write(self, path: Path, contract: Contract, positions: Positions, beside: Mapping[str, Any]) -> None:
@@ -493,7 +550,9 @@ class Relation:
         """
         ordered = "" if bool((np.diff(positions) > 0).all()) else f" ORDER BY {PLACE}"
         rows = f"SELECT * EXCLUDE ({PLACE}) FROM ({self._prepared(contract, positions, beside)}){ordered}"
-        self.connection.execute(f"COPY ({rows}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION lz4_raw)")
+        # The writing takes the most time; a dictionary of many values takes longer than it spares.
+        form = "(FORMAT parquet, COMPRESSION lz4_raw, DICTIONARY_SIZE_LIMIT 5000)"
+        self.connection.execute(f"COPY ({rows}) TO {literal(str(path))} {form}")
 
     def _prepared(self, contract: Contract, positions: Positions, beside: Mapping[str, Any]) -> str:
         """Return the SQL of prepared rows with their place; nothing in it may change their order."""
@@ -512,10 +571,6 @@ class Relation:
             further.append(f"{f'CAST({cell} AS VARCHAR)' if texts else cell} AS {quoted(name)}")
         asked = ", ".join([PLACE, *map(quoted, features), *further])
         return f"SELECT {asked} FROM {self._beside(features, arrays)} WHERE {PLACE} >= 0"
-
-
-def _digest(contract: Contract) -> str:
-    return f"hash({', '.join(quoted(name) for name in (*contract.features, contract.target))})"
 
 
 def _scattered(values: Any, positions: Positions, rows: int) -> pa.Array:
