@@ -98,7 +98,7 @@ def make(raw: Relation, settings: TableSettings, raw_test: Relation | None, fold
     """
     # While rows are split, which duckdb has no part in.
     with ThreadPoolExecutor(1) as beside:
-        looked = beside.submit(raw.elsewhere().look_at_texts) if len(raw) > EXACT_ROWS else None
+        looked = beside.submit(raw.elsewhere().look_at_texts, settings.target) if len(raw) > EXACT_ROWS else None
         prepared = prepare(raw, settings, raw_test)
         if looked:
             looked.result()

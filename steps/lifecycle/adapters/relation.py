@@ -132,9 +132,9 @@ class Relation:
         taken._looked, taken._looking = self._looked, self._looking
         return taken
 
-    def look_at_texts(self) -> None:
-        """Look at every column of texts, ahead of the first question."""
-        for name in self.names:
+    def look_at_texts(self, first: str) -> None:
+        """Look at every column of texts, ahead of the questions; at the one that is asked about first, first."""
+        for name in sorted(self.names, key=lambda name: name != first):
             if kind_of(self.types[name]) == WORDS:
                 self._looks(name)
 
@@ -145,6 +145,8 @@ class Relation:
         and no such word: a look, once, takes a sixth of it.
         """
         key = (name, self.missing_words)
+        if key in self._looked:
+            return self._looked[key]
         with self._looking:
             if key not in self._looked:
                 # Of a large table the column alone, since others may be waiting for theirs.
