@@ -244,7 +244,9 @@ def check_role(summary: Summary, reading: Reading | None, asked: str, examples: 
         CATEGORICAL: kind != NESTED,
     }
     if summary.present and not can.get(asked, True):
-        held = repr(next(iter(examples))) if examples else f"cells of the type {summary.type}"
+        wanted = [other for other in READINGS if other.role == asked]
+        odd = (text for text in examples if not any(_fits(text.strip(), other) for other in wanted))
+        held = repr(next(odd, next(iter(examples)))) if examples else f"cells of the type {summary.type}"
         raise UserError(
             f"roles: {summary.name!r} cannot be {asked}, it holds {held}; give another role, name words for missing "
             "cells by read='nullstr=...', or mend the cells by query."

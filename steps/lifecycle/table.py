@@ -200,6 +200,8 @@ def prepare(raw: Rows, settings: TableSettings, raw_test: Rows | None = None) ->
             f"target: {settings.target!r} holds {what}; choose a column of labels or numbers, or make one by query."
         )
     reading = _reading_of(raw, settings.target, NUMERIC)
+    if kind == WORDS and reading is None and settings.task != "classification":
+        _check_numbers(raw, settings.target)
     target = raw.column(settings.target, reading)
     kept = np.flatnonzero(target.notna().to_numpy())
     target = target.iloc[kept].reset_index(drop=True)
@@ -269,6 +271,17 @@ def _reading_of(raw: Rows, name: str, *roles: str) -> Reading | None:
         if reading.role in roles and not raw.unread(name, reading)[0]:
             return reading
     return None
+
+
+def _check_numbers(raw: Rows, target: str) -> None:
+    """Refuse a target of numbers but for a few cells, which would make classes of all the others."""
+    for reading in readings_of(raw.examples([target])[target]):
+        if reading.role == NUMERIC:
+            count, example = raw.unread(target, reading)
+            raise UserError(
+                f"target: {target!r} holds numbers but for {count} cells such as {example!r}; name words for missing "
+                "cells by read='nullstr=...', mend the cells by query, or set task=classification."
+            )
 
 
 def _settled_split(settings: TableSettings, task: str) -> str:

@@ -275,3 +275,14 @@ def test_the_order_of_rows_changes_no_role_whatever_the_split(frame: pd.DataFram
             raw, second = relation_of(table, connection), relation_of(frame, connection, "test_data")
             found.append(make(raw, asked("random", test_data="u.csv"), second, Path(folder)).prepared.contract)
     assert found[0] == found[1]
+
+
+def test_days_written_as_one_number_may_be_asked_for_as_dates(tmp_path: Path) -> None:
+    path = tmp_path / "some.csv"
+    path.write_text("booked,x,y\n" + "".join(f"202101{1 + i % 28:02d},{i % 7},{i % 2}\n" for i in range(60)))
+    found = TableSettings(str(path), "y", roles=(("booked", "datetime"),))
+    with workplace(tmp_path) as connection:
+        tables = opened(connection, [sources.locate("data", str(path))], found, tmp_path)
+        contract = make(tables[0], found, None, tmp_path).prepared.contract
+    [booked] = [column for column in contract.columns if column.name == "booked"]
+    assert (booked.role, booked.format, booked.origin) == ("datetime", "%Y%m%d", "2021-01-01 00:00:00")

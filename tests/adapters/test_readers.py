@@ -394,3 +394,9 @@ def test_dates_in_another_form_than_iso_keep_it(tmp_path: Path, written: str, fo
     assert pd.api.types.is_datetime64_any_dtype(frame["iso"])
     typed = read(path, f"dateformat={form}" if " " not in form else f"timestampformat={form}")
     assert pd.api.types.is_datetime64_any_dtype(typed["day"])
+
+
+def test_a_note_beside_the_tables_of_a_folder_is_no_table(tmp_path: Path) -> None:
+    for name, text in {"a.csv": "x,y\n1,2\n", "README.txt": "Written by hand.\n", "LICENSE.txt": "Free.\n"}.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    assert read(tmp_path).to_dict("list") == {"x": [1], "y": [2]}

@@ -597,3 +597,13 @@ def test_the_profile_of_a_table_by_hand():
     )
     assert found.loc["price", ["mean", "low", "median", "high"]].tolist() == pytest.approx([33.0, 10.5, 35.5, 50.5])
     assert found.loc["colour", ["mean", "std", "low", "median", "high"]].isna().all()
+
+
+def test_a_target_of_numbers_but_for_a_cell_is_refused(refused: Callable):
+    """Of its numbers classes would be made, without a word."""
+    raw = plain(40, y=[*map(str, range(39)), "sold"])
+    with refused(
+        "target: 'y' holds numbers but for 1 cells such as 'sold'; name words for missing cells by "
+        "read='nullstr=...', mend the cells by query, or set task=classification."
+    ):
+        prepare(raw, asked())

@@ -105,6 +105,11 @@ def without_secrets(asked: str) -> str:
     return f"{head}://{rest.rpartition('@')[2].partition('?')[0]}" + (f"?table={table[1]}" if table else "")
 
 
+def is_beside(name: str) -> bool:
+    """Tell whether a file of a folder of tables is none of them: hidden, a mark of a writer, or a note to readers."""
+    return name[0] in "._" or name.casefold().startswith(("readme", "license"))
+
+
 def kind_of(name: str) -> str:
     """Tell by a file's name what it holds: csv, parquet, json or arrow; empty where the name does not tell.
 

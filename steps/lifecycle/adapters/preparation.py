@@ -65,8 +65,8 @@ def opened(
 ) -> list[Relation]:
     """Open the sources of a table, each after the query."""
     tables = []
-    # What is asked for as words must not lose its leading zeros by being read as numbers.
-    texts = [name for name, role in settings.roles if role in (CATEGORICAL, TEXT, "id")]
+    # What is asked for as words must not lose its leading zeros by being read as numbers, nor 20210131 its days.
+    texts = [name for name, role in settings.roles if role in (CATEGORICAL, DATETIME, TEXT, "id")]
     for source, name in zip(found, ("data", "test_data"), strict=False):
         open_table(connection, source, name, folder, texts)
         view = name

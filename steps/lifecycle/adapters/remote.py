@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from lifecycle.adapters.databases import absent, expanded
-from lifecycle.adapters.places import PACKED, STORES, Place, kind_of
+from lifecycle.adapters.places import PACKED, STORES, Place, is_beside, kind_of
 from lifecycle.errors import UserError, listed
 
 SECONDS = 60
@@ -112,7 +112,7 @@ def _store(option: str, address: str, place: Place, folder: Path) -> Path:
             return target
         else:
             found = sorted(file for file in files.ls(path, detail=False) if file.rstrip("/") != path.rstrip("/"))
-        tables = [file for file in found if kind_of(file) and Path(file).name[0] not in "._"]
+        tables = [file for file in found if kind_of(file) and not is_beside(Path(file).name)]
         if not tables:
             beside = listed([Path(file).name for file in found], 3)
             raise UserError(f"{option}: {place.shown!r} holds no table ({beside}); give a table's address.")

@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from lifecycle.adapters.catalog import CATALOG, catalog
-from lifecycle.adapters.places import KIND_NAMES, KINDS, READABLE, Place, kind_of, parse_place, without_secrets
+from lifecycle.adapters.places import (
+    KIND_NAMES,
+    KINDS,
+    READABLE,
+    Place,
+    is_beside,
+    kind_of,
+    parse_place,
+    without_secrets,
+)
 from lifecycle.errors import UserError, listed
 from lifecycle.reading import ReadOptions
 
@@ -112,7 +121,7 @@ def locate(option: str, asked: str, read: ReadOptions | None = None) -> Source:
     if not path.exists():
         raise _missing(option, asked, path)
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.is_file() and file.name[0] not in "._")
+        files = sorted(file for file in path.iterdir() if file.is_file() and not is_beside(file.name))
         return Source(option, place.shown, path, read, _of_one_kind(option, place.shown, files, "holds"))
     if not kind_of(path.name):
         raise UserError(
