@@ -414,7 +414,7 @@ def check_order(levels: Iterable[str], order: Ordinal) -> None:
     known = set(order.levels)
     for level in levels:
         if level not in known:
-            in_numbers = all(_is_number(known_level) for known_level in order.levels) and not _is_number(level)
+            in_numbers = all(is_number(known_level) for known_level in order.levels) and not is_number(level)
             what = "text in a numeric order" if in_numbers else "not in its order"
             raise UserError(
                 f"ordinal: the column {order.column!r} holds {level!r}, {what} {'<'.join(order.levels)}; "
@@ -441,7 +441,8 @@ def infinite(option: str, name: str, value: float) -> UserError:
     return UserError(f"{option}: the column {name!r} holds {value}; replace infinite numbers, for example by query.")
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Tell whether Python reads a text as a number."""
     try:
         float(text)
     except ValueError:

@@ -13,8 +13,9 @@ import pandas as pd
 
 from lifecycle.adapters.catalog import short_name
 from lifecycle.adapters.readers import open_table, run_query
-from lifecycle.adapters.relation import EXACT_ROWS, Relation, literal
+from lifecycle.adapters.relation import EXACT_ROWS, Relation
 from lifecycle.adapters.sources import Source
+from lifecycle.adapters.sql import literal
 from lifecycle.audit import AUDITED_ROWS, Finding, as_frame, crossing, giveaways, separable, twins
 from lifecycle.contract import CATEGORICAL, DATETIME, TEXT
 from lifecycle.page import page

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lifecycle.contract import check_twins
+from lifecycle.adapters.sql import literal, literals, quoted
+from lifecycle.contract import check_twins, is_number
 from lifecycle.errors import UserError, listed
 from lifecycle.reading import ReadOptions
 
@@ -141,7 +142,7 @@ def run_query(connection: "duckdb.DuckDBPyConnection", query: str, view: str, re
     [(definition, comment)] = connection.execute(
         "SELECT sql, comment FROM duckdb_views() WHERE view_name = ?", [view]
     ).fetchall()
-    columns = [row[0] for row in connection.execute(f"DESCRIBE {_name(view)}").fetchall()]
+    columns = [row[0] for row in connection.execute(f"DESCRIBE {quoted(view)}").fetchall()]
     target = folder.absolute() / f"{result}.parquet"
     # Over a file that is there, duckdb would write one of another name first, which it may not here.
     target.unlink(missing_ok=True)
@@ -149,8 +150,8 @@ def run_query(connection: "duckdb.DuckDBPyConnection", query: str, view: str, re
         confined.execute("SET autoinstall_known_extensions = false")
         confined.execute(definition)
         if view != "data":
-            confined.execute(f"CREATE VIEW data AS FROM {_name(view)}")
-        confined.execute(f"SET allowed_paths = {_list([*json.loads(comment), str(target)])}")
+            confined.execute(f"CREATE VIEW data AS FROM {quoted(view)}")
+        confined.execute(f"SET allowed_paths = {literals([*json.loads(comment), str(target)])}")
         confined.execute("SET threads = 1; SET python_enable_replacements = false; SELECT setseed(0.5)").fetchall()
         confined.execute("SET enable_external_access = false")
         try:
@@ -169,7 +170,7 @@ def run_query(connection: "duckdb.DuckDBPyConnection", query: str, view: str, re
     if not found[0][0]:
         target.unlink(missing_ok=True)
         raise UserError("query: it returns no rows; give a query that keeps some.")
-    _make_view(connection, result, f"FROM read_parquet({_list([str(target)])})", [target])
+    _make_view(connection, result, f"FROM read_parquet({literals([str(target)])})", [target])
 
 
 def read_table(source: "Source", query: str) -> Any:
@@ -211,20 +212,8 @@ def read_table(source: "Source", query: str) -> Any:
 
 def _make_view(connection: "duckdb.DuckDBPyConnection", view: str, definition: str, files: Iterable[Path]) -> None:
     """Make a view that bears the files beneath it as its comment: all that a query over it may read."""
-    connection.execute(f"CREATE OR REPLACE VIEW {_name(view)} AS {definition}")
-    connection.execute(f"COMMENT ON VIEW {_name(view)} IS {_text(json.dumps([str(file) for file in files]))}")
-
-
-def _name(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _list(texts: Iterable[str]) -> str:
-    return "[" + ", ".join(map(_text, texts)) + "]"
+    connection.execute(f"CREATE OR REPLACE VIEW {quoted(view)} AS {definition}")
+    connection.execute(f"COMMENT ON VIEW {quoted(view)} IS {literal(json.dumps([str(file) for file in files]))}")
 
 
 def _first_line(error: Exception) -> str:
@@ -274,12 +263,12 @@ def _without(nullstr: Sequence[str], columns: Iterable[tuple[str, str]]) -> str:
 
     def present(name: str) -> str:
         # Not by NOT IN: of five words and more duckdb makes a join, after which rows come in any order.
-        return " AND ".join(f"{_name(name)} <> {_text(word)}" for word in nullstr)
+        return " AND ".join(f"{quoted(name)} <> {literal(word)}" for word in nullstr)
 
     return ", ".join(
-        f"CASE WHEN {present(name)} THEN {_name(name)} END AS {_name(name)}"
+        f"CASE WHEN {present(name)} THEN {quoted(name)} END AS {quoted(name)}"
         if nullstr and kind == "VARCHAR"
-        else _name(name)
+        else quoted(name)
         for name, kind in columns
     )
 
@@ -302,7 +291,7 @@ def _parquet(
         first = first or names
         _check_columns(source, file, first, names)
     several = ", union_by_name = true" if len(files) > 1 else ""
-    table = f"read_parquet({_list(map(str, files))}{several}, hive_partitioning = false)"
+    table = f"read_parquet({literals(map(str, files))}{several}, hive_partitioning = false)"
     columns = _without(source.read.nullstr, _described(connection, table)) if source.read.nullstr else "*"
     return f"SELECT {columns} FROM {table}", files
 
@@ -327,23 +316,23 @@ def _copy_json(
 
     target = folder / f"{view}.parquet"
     for sample in (20_480, -1):
-        table = f"read_json({_list(map(str, source.files))}, sample_size = {sample}, union_by_name = true)"
+        table = f"read_json({literals(map(str, source.files))}, sample_size = {sample}, union_by_name = true)"
         first: list[str] = []
         for file in source.files:
-            alone = _described(connection, f"read_json({_text(str(file))}, sample_size = {sample})")
+            alone = _described(connection, f"read_json({literal(str(file))}, sample_size = {sample})")
             names = [name for name, _ in alone]
             check_twins(source.option, source.shown, names)
             first = first or names
             _check_columns(source, file, first, names)
         try:
             columns = _without(source.read.nullstr, _described(connection, table))
-            connection.execute(f"COPY (SELECT {columns} FROM {table}) TO {_text(str(target))} {COPIED}")
+            connection.execute(f"COPY (SELECT {columns} FROM {table}) TO {literal(str(target))} {COPIED}")
         except duckdb.Error:
             if sample == -1:
                 raise
             continue
         break
-    return f"FROM read_parquet({_list([str(target)])})", [target]
+    return f"FROM read_parquet({literals([str(target)])})", [target]
 
 
 def _copy_arrow(
@@ -413,7 +402,7 @@ def _copy_csv(
             if whole:
                 raise
             continue
-        table = f"read_parquet({_list(map(str, parts))})"
+        table = f"read_parquet({literals(map(str, parts))})"
         if not doubtful:
             break
         fits = _fits(connection, table, doubtful)
@@ -421,9 +410,9 @@ def _copy_csv(
             types |= {name: "DOUBLE" for name, is_whole in fits.items() if not is_whole}
             break
     columns = ", ".join(
-        f"CAST({_name(name)} AS BIGINT) AS {_name(name)}"
+        f"CAST({quoted(name)} AS BIGINT) AS {quoted(name)}"
         if name in doubtful and types[name] == "BIGINT"
-        else _name(name)
+        else quoted(name)
         for name in names
     )
     for path in set(plain) - set(source.files):
@@ -439,15 +428,15 @@ def _copy_one(
     names: Sequence[str],
     target: Path,
 ) -> None:
-    columns = ", ".join(f"{_text(name)}: {_text(types[name])}" for name in dialect.names)
+    columns = ", ".join(f"{literal(name)}: {literal(types[name])}" for name in dialect.names)
     formats = {"dateformat": dialect.dateformat, "timestampformat": dialect.timestampformat}
-    more = "".join(f", {name} = {_text(value)}" for name, value in formats.items() if value)
+    more = "".join(f", {name} = {literal(value)}" for name, value in formats.items() if value)
     table = (
-        f"read_csv({_text(str(dialect.path))}, auto_detect = false, columns = {{{columns}}}, "
+        f"read_csv({literal(str(dialect.path))}, auto_detect = false, columns = {{{columns}}}, "
         f"header = {str(dialect.header).lower()}{_said(source.read, dialect, dialect.skip)}{more})"
     )
-    selected = ", ".join(map(_name, names))
-    connection.execute(f"COPY (SELECT {selected} FROM {table}) TO {_text(str(target))} {COPIED}")
+    selected = ", ".join(map(quoted, names))
+    connection.execute(f"COPY (SELECT {selected} FROM {table}) TO {literal(str(target))} {COPIED}")
 
 
 def _said(read: ReadOptions, dialect: _Dialect | None, skip: int) -> str:
@@ -456,11 +445,11 @@ def _said(read: ReadOptions, dialect: _Dialect | None, skip: int) -> str:
     quote = dialect.quote if dialect else read.quote
     escape = dialect.escape if dialect else read.escape
     given = {"delim": sep, "quote": quote, "escape": escape, "comment": read.comment}
-    written = [f"{name} = {_text(value)}" for name, value in given.items() if value is not None]
+    written = [f"{name} = {literal(value)}" for name, value in given.items() if value is not None]
     written += [
         f"skip = {skip}",
-        f"nullstr = {_list(['', *read.nullstr])}",
-        f"decimal_separator = {_text(read.decimal)}",
+        f"nullstr = {literals(['', *read.nullstr])}",
+        f"decimal_separator = {literal(read.decimal)}",
     ]
     return ", " + ", ".join(written)
 
@@ -482,8 +471,8 @@ def _types(dialects: Sequence[_Dialect], texts: Collection[str]) -> dict[str, st
 def _fits(connection: "duckdb.DuckDBPyConnection", table: str, columns: Sequence[str]) -> dict[str, bool] | None:
     """Tell of columns of doubles which hold whole numbers alone; None where one is too large to be exact."""
     asked = ", ".join(
-        f"coalesce(max(abs({_name(name)})), 0) < {EXACT}, "
-        f"coalesce(bool_and({_name(name)} = trunc({_name(name)})), true)"
+        f"coalesce(max(abs({quoted(name)})), 0) < {EXACT}, "
+        f"coalesce(bool_and({quoted(name)} = trunc({quoted(name)})), true)"
         for name in columns
     )
     answers = connection.execute(f"SELECT {asked} FROM {table}").fetchall()[0]
@@ -558,10 +547,10 @@ def _sniffed(
     read = source.read
     said = _said(read, dialect, skip)
     formats = {"dateformat": read.dateformat, "timestampformat": read.timestampformat}
-    said += "".join(f", {name} = {_text(value)}" for name, value in formats.items() if value)
+    said += "".join(f", {name} = {literal(value)}" for name, value in formats.items() if value)
     try:
         cursor = connection.execute(
-            f"FROM sniff_csv({_text(str(path))}, auto_type_candidates = {_list(CANDIDATES)}, "
+            f"FROM sniff_csv({literal(str(path))}, auto_type_candidates = {literals(CANDIDATES)}, "
             f"sample_size = {-1 if whole else 20_480}, header = {str(read.header is not False).lower()}{said})"
         )
         row = cursor.fetchone()
@@ -638,7 +627,7 @@ def _check_header(source: "Source", file: Path, first: Sequence[str], second: Se
     UserError
         Where all of it are numbers, or it is narrower than the line after it.
     """
-    if source.read.header is None and all(_is_number(cell) for cell in first):
+    if source.read.header is None and all(is_number(cell) for cell in first):
         names = ",".join("abcdefghijkl"[: len(first)])
         raise UserError(
             f"{source.option}: {_of(source, file)} has numbers in its first line ({listed(first, 4)}), where "
@@ -685,14 +674,6 @@ def _check_second_header(
             'the second holds the names, say -P read="skip=1", and where it holds units or the like, name the columns, '
             f'-P read="skip=2; header=false; names={names}".'
         )
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 # Text that is not UTF-8.

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from lifecycle.adapters.sql import literal, quoted
 from lifecycle.cells import NEVER, NO_NUMBER, Cells, Counts, Observed, plain_pattern, sentinels, tally, values_of
 from lifecycle.columns import level_of
 from lifecycle.contract import CATEGORICAL, DATETIME, NUMERIC, ORDINAL, TEXT, Column, Contract
@@ -48,16 +49,6 @@ ODD_AT_ONCE = 100_000
 PLACE = "__place__"
 BLANKS = " \t\n\r\f\v\xa0"
 _numbers = count()
-
-
-def quoted(name: str) -> str:
-    """Write a name as SQL does."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """Write a text as SQL does."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _has_blank_end(cell: str) -> str:
