@@ -107,6 +107,7 @@ def ours(path: Path, folder: Path) -> dict[str, float]:
         profile(made.prepared, made.train_sample).to_csv(folder / "profile.csv")
         as_frame(made.findings).to_csv(folder / "findings.csv")
         said(made.findings)
+        (folder / "profile.html").write_text(preparation.page_of(made, settings, "0" * 64), encoding="utf-8")
         (folder / "contract.json").write_text(made.prepared.contract.to_json(), encoding="utf-8")
         marks.append(time.perf_counter())
     parts = {part: after - before for part, before, after in zip(PARTS, marks, marks[1:], strict=False)}
@@ -151,8 +152,8 @@ def tables_of(found: dict[int, dict[str, list[dict[str, float]]]], sizes: dict[i
         f"Machine: {machine()}. Medians of {' or '.join(map(str, repeats))} runs in turn, {THREADS} threads, peaks the "
         "largest.",
         "",
-        "| rows | CSV, MB | bare COPY, s | prepare, s | of it digest | open_table | make | profile, findings | ratio "
-        "(of runs in turn) | peak of prepare, GB | of COPY |",
+        "| rows | CSV, MB | bare COPY, s | prepare, s | of it digest | open_table | make | profile, page, findings "
+        "| ratio (of runs in turn) | peak of prepare, GB | of COPY |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     before: tuple[int, dict[str, float], dict[str, float]] | None = None

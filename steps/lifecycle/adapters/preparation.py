@@ -106,30 +106,38 @@ def make(raw: Relation, settings: TableSettings, raw_test: Relation | None, fold
     contract = prepared.contract
     train, test = folder / "train.parquet", folder / "test.parquet"
     tested = raw_test or raw
-    # By digests and not by a join in SQL, which would return the rows in another order each time.
-    known = raw.digests(contract)
-    held_digests = raw_test.digests(contract) if raw_test else known
-    alike = among(held_digests[prepared.test], known[prepared.train])
     with_folds = {contract.target: prepared.train_labels, FOLD_COLUMN: prepared.folds}
-    flagged = {contract.target: prepared.test_labels, TWIN_COLUMN: alike}
     if len(raw) > EXACT_ROWS:
         with ThreadPoolExecutor(1) as beside:
-            written = beside.submit(tested.elsewhere().write, test, contract, prepared.test, flagged)
-            raw.write(train, contract, prepared.train, with_folds)
+            written = beside.submit(raw.elsewhere().write, train, contract, prepared.train, with_folds)
+            alike, crossings = _test_side(raw, tested, prepared, settings, test)
             written.result()
     else:
         raw.write(train, contract, prepared.train, with_folds)
-        tested.write(test, contract, prepared.test, flagged)
+        alike, crossings = _test_side(raw, tested, prepared, settings, test)
     sample, held = (_sample(raw.connection, path, settings.seed) for path in (train, test))
-    sides = raw.take(np.sort(prepared.train)), tested.take(np.sort(prepared.test))
     findings = [
         *prepared.findings,
         *twins(int(alike.sum()), len(prepared.test)),
-        *_crossings(*sides, prepared, settings),
+        *crossings,
         *giveaways(sample, sample[contract.target], contract, settings.seed),
         *separable(sample, held, contract, settings.seed),
     ]
     return Made(prepared, train, test, sample, held, findings)
+
+
+def _test_side(
+    raw: Relation, tested: Relation, prepared: Prepared, settings: TableSettings, path: Path
+) -> tuple[npt.NDArray[np.bool_], list[Finding]]:
+    """Write the test rows; return which of them are twins of training rows, and what crosses."""
+    contract = prepared.contract
+    # By digests and not by a join in SQL, which would return the rows in another order each time.
+    known = raw.digests(contract)
+    digests = known if tested is raw else tested.digests(contract)
+    alike = among(digests[prepared.test], known[prepared.train])
+    tested.write(path, contract, prepared.test, {contract.target: prepared.test_labels, TWIN_COLUMN: alike})
+    sides = raw.take(np.sort(prepared.train)), tested.take(np.sort(prepared.test))
+    return alike, _crossings(*sides, prepared, settings)
 
 
 def among(digests: npt.NDArray[np.uint64], known: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:

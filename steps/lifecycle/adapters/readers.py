@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lifecycle.adapters.sql import literal, literals, quoted
+from lifecycle.adapters.sql import AS_PARQUET, literal, literals, quoted
 from lifecycle.contract import check_twins, is_number
 from lifecycle.errors import UserError, listed
 from lifecycle.reading import ReadOptions
@@ -326,7 +326,7 @@ def _copy_json(
             _check_columns(source, file, first, names)
         try:
             columns = _without(source.read.nullstr, _described(connection, table))
-            connection.execute(f"COPY (SELECT {columns} FROM {table}) TO {literal(str(target))} {COPIED}")
+            connection.execute(f"COPY (SELECT {columns} FROM {table}) TO {literal(str(target))} {AS_PARQUET}")
         except duckdb.Error:
             if sample == -1:
                 raise
@@ -369,7 +369,6 @@ def _copy_arrow(
 # CSV.
 
 ISO_FORM = "%Y-%m-%d"
-COPIED = "(FORMAT parquet, COMPRESSION lz4_raw)"
 
 
 def _copy_csv(
@@ -436,7 +435,7 @@ def _copy_one(
         f"header = {str(dialect.header).lower()}{_said(source.read, dialect, dialect.skip)}{more})"
     )
     selected = ", ".join(map(quoted, names))
-    connection.execute(f"COPY (SELECT {selected} FROM {table}) TO {literal(str(target))} {COPIED}")
+    connection.execute(f"COPY (SELECT {selected} FROM {table}) TO {literal(str(target))} {AS_PARQUET}")
 
 
 def _said(read: ReadOptions, dialect: _Dialect | None, skip: int) -> str:

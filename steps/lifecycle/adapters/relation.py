@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from lifecycle.adapters.sql import literal, quoted
+from lifecycle.adapters.sql import AS_PARQUET, literal, quoted
 from lifecycle.cells import NEVER, NO_NUMBER, Cells, Counts, Observed, plain_pattern, sentinels, tally, values_of
 from lifecycle.columns import level_of
 from lifecycle.contract import CATEGORICAL, DATETIME, NUMERIC, ORDINAL, TEXT, Column, Contract
@@ -543,9 +543,7 @@ class Relation:
         """
         ordered = "" if bool((np.diff(positions) > 0).all()) else f" ORDER BY {PLACE}"
         rows = f"SELECT * EXCLUDE ({PLACE}) FROM ({self._prepared(contract, positions, beside)}){ordered}"
-        # The writing takes the most time; a dictionary of many values takes longer than it spares.
-        form = "(FORMAT parquet, COMPRESSION lz4_raw, DICTIONARY_SIZE_LIMIT 5000)"
-        self.connection.execute(f"COPY ({rows}) TO {literal(str(path))} {form}")
+        self.connection.execute(f"COPY ({rows}) TO {literal(str(path))} {AS_PARQUET}")
 
     def _prepared(self, contract: Contract, positions: Positions, beside: Mapping[str, Any]) -> str:
         """Return the SQL of prepared rows with their place; nothing in it may change their order."""

@@ -1,6 +1,9 @@
-"""Names and texts as SQL writes them."""
+"""Names, texts and files as SQL writes them."""
 
 from collections.abc import Iterable
+
+# How rows are copied. A dictionary of many values takes longer than it spares.
+AS_PARQUET = "(FORMAT parquet, COMPRESSION lz4_raw, DICTIONARY_SIZE_LIMIT 5000)"
 
 
 def quoted(name: str) -> str:
