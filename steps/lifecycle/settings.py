@@ -28,7 +28,19 @@ MISSING_WORDS = ("?", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null")
 
 # A search's settings that change how long it takes or how far it goes, not what its trials are: two searches
 # that differ in nothing else continue one another.
-NOT_IN_THE_KEY = frozenset({"max_evals", "timeout", "parallelism", "engine", "log_models", "fresh"})
+NOT_IN_THE_KEY = frozenset(
+    {
+        "max_evals",
+        "timeout",
+        "trial_timeout",
+        "patience",
+        "parallelism",
+        "engine",
+        "log_models",
+        "fresh",
+        "resume",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -222,6 +234,13 @@ class SearchSettings:
     seed: int = 42
     max_rows: int = 0
     threshold: str = ""
+    trial_timeout: float = 0.0
+    patience: int = 0
+    resume: str = ""
+    warm_start: str = ""
+    space: str = ""
+    max_latency_ms: float = 0.0
+    max_size_mb: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -243,6 +262,10 @@ class SearchSettings:
             raise UserError(f"parallelism: {self.parallelism} cannot run a trial; give 1 or more.")
         if not self.timeout > 0:
             raise UserError(f"timeout: {self.timeout:g} seconds leave no time; give more than 0, such as 600.")
+        limits = ("trial_timeout", "patience", "max_latency_ms", "max_size_mb")
+        for name in limits:
+            if not getattr(self, name) >= 0:
+                raise UserError(f"{name}: {getattr(self, name):g} is below 0; give more, or 0 for no limit.")
 
 
 def digest(value: Any) -> str:

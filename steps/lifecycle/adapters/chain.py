@@ -34,8 +34,11 @@ OF_ONE_TABLE = (
     "roles",
     "read",
     "threshold",
+    "resume",
+    "warm_start",
+    "space",
 )
-SEARCH_OPTIONS = ("metric", "algo", "select_on", "models", "engine", "parallelism", "timeout", "log_models")
+SEARCH_OPTIONS = ("metric", "models", "parallelism", *searches.AS_TYPED)
 
 
 @dataclass

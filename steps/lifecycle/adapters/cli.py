@@ -59,7 +59,7 @@ _TRAINING = (
 )
 _METRIC = _text("metric", "", "What to choose by [default: f1; for regression rmse].")
 _SEARCH = (
-    _text("algo", "tpe", "tpe, rand or anneal."),
+    _text("algo", "tpe", "tpe, rand, anneal, or atpe where lightgbm is installed."),
     _text("select_on", "cv", "cv, or test as the course did, which tags the run optimistic."),
     _text("models", "", "Estimators to search over, separated by commas [default: all of the task]."),
     _text("engine", "local", "Where trials run: local or spark."),
@@ -70,6 +70,29 @@ _SEARCH = (
         "--timeout", default=600.0, type=float, show_default=True, help="Seconds after which no trial is begun."
     ),
     _text("log_models", "best", "best: the refitted winner's model; all: every trial's, as the course did."),
+    click.option(
+        "--trial_timeout",
+        default=0.0,
+        type=float,
+        show_default=True,
+        help="Seconds after which a trial fails; 0: none.",
+    ),
+    click.option(
+        "--patience", default=0, type=int, show_default=True, help="End after so many trials without a gain; 0: never."
+    ),
+    _text("resume", "", "Run of a search that ended early, to be gone on with."),
+    _text("warm_start", "", "Run of an earlier search, whose points are tried first."),
+    _text("space", "", "YAML file of the ranges to search, instead of the models' own (docs/space.md)."),
+    click.option(
+        "--max_latency_ms",
+        default=0.0,
+        type=float,
+        show_default=True,
+        help="Milliseconds that predicting 1,000 rows may take; 0: any.",
+    ),
+    click.option(
+        "--max_size_mb", default=0.0, type=float, show_default=True, help="Megabytes that a model may have; 0: any."
+    ),
 )
 _REGISTER = (
     _text("run_id", "", "Run whose model to register [default: the best candidate's]."),

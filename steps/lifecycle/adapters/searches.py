@@ -24,6 +24,22 @@ from lifecycle.spaces import Values
 from lifecycle.table import TestRows
 from lifecycle.trials import FAILED, Objective, TrialRecord
 
+# Options that are handed to the settings as typed.
+AS_TYPED = (
+    "algo",
+    "select_on",
+    "engine",
+    "timeout",
+    "log_models",
+    "trial_timeout",
+    "patience",
+    "resume",
+    "warm_start",
+    "space",
+    "max_latency_ms",
+    "max_size_mb",
+)
+
 
 def settings_for(step: str, options: Options, contract: Contract) -> SearchSettings:
     """Resolve a search's settings for one table.
@@ -45,13 +61,9 @@ def settings_for(step: str, options: Options, contract: Contract) -> SearchSetti
         models=choose_models(asked, contract, training["max_rows"] or contract.rows),
         metric=resolve_metric(options["metric"], contract).name,
         max_evals=options["max_evals"],
-        algo=options["algo"],
-        select_on=options["select_on"],
-        engine=options["engine"],
         parallelism=options["parallelism"] or local.cores(),
-        timeout=options["timeout"],
-        log_models=options["log_models"],
         seed=options["seed"],
+        **{name: options[name] for name in AS_TYPED},
         **training,
     )
 
@@ -72,13 +84,9 @@ def check(options: Options) -> None:
         models=(),
         metric="",
         max_evals=options["max_evals"],
-        algo=options["algo"],
-        select_on=options["select_on"],
-        engine=options["engine"],
         parallelism=1 if options["parallelism"] == 0 else options["parallelism"],
-        timeout=options["timeout"],
-        log_models=options["log_models"],
         threshold=options["threshold"],
+        **{name: options[name] for name in AS_TYPED},
     )
 
 
