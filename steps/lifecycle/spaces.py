@@ -1,41 +1,172 @@
-"""Ranges of hyperparameters as data: they check themselves when built and are compiled for hyperopt once."""
+"""Ranges of hyperparameters as data: they check themselves when built and are compiled for hyperopt once.
 
+Each range goes both ways: from what hyperopt draws to the value that an estimator gets, back to hyperopt's point, and
+from the text under which a run tracks the value, so that a search can be taken up again from its runs alone.
+"""
+
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 from hyperopt import hp
 
+Number = int | float
+
+
+def _number_of_steps(steps: int, step: Number, low: Number = 0) -> Number:
+    """Return the number so many steps from ``low``, written as people write it: three steps of 0.1 are 0.3."""
+    if isinstance(step, int) and isinstance(low, int):
+        return low + steps * step
+    return float(Decimal(repr(low)) + steps * Decimal(repr(step)))
+
+
+def _finite(what: str, *numbers: Number) -> None:
+    if not all(math.isfinite(number) for number in numbers):
+        raise ValueError(f"{what} needs finite numbers, got {' and '.join(str(number) for number in numbers)}")
+
 
 @dataclass(frozen=True)
 class Choice:
-    """One of a few values; the value itself is what a trial records, never its place."""
+    """One of a few values; the value itself is what a trial records, never its place.
+
+    Attributes
+    ----------
+    options : tuple
+        Texts, numbers, booleans or None, no two of which are written alike.
+    weights : tuple of float
+        How likely each is, 1 together; empty for all alike.
+    """
 
     options: tuple[Any, ...]
+    weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse an empty choice.
+        """Refuse what cannot be chosen from.
 
         Raises
         ------
         ValueError
-            Where there are no options.
+            Where there are no options, two are written alike, or the weights are not one for each and 1 together.
         """
         if not self.options:
             raise ValueError("a choice needs at least one option")
+        texts = [str(option) for option in self.options]
+        if alike := next((text for text in texts if texts.count(text) > 1), None):
+            raise ValueError(f"a choice needs options that differ, got {alike} twice")
+        if self.weights and (
+            len(self.weights) != len(self.options)
+            or not all(weight > 0 for weight in self.weights)
+            or not math.isclose(sum(self.weights), 1, abs_tol=1e-6)
+        ):
+            raise ValueError(
+                f"a choice needs a probability above 0 for each option, 1 together, got {list(self.weights)}"
+            )
 
     def compile(self, label: str) -> Any:
         """Return hyperopt's node, whose point is the option's index."""
+        if self.weights:
+            return hp.pchoice(label, [(weight, place) for place, weight in enumerate(self.weights)])
         return hp.choice(label, list(range(len(self.options))))
 
     def value(self, point: Any) -> Any:
         """Turn the drawn index into the option."""
         return self.options[int(point)]
 
+    def point(self, value: Any) -> int:
+        """Return the option's index; 1, 1.0, True and "1" are four options.
+
+        Raises
+        ------
+        ValueError
+            For what is none of them.
+        """
+        for place, option in enumerate(self.options):
+            if repr(option) == repr(value):
+                return place
+        raise ValueError(f"{value!r} is none of {list(self.options)}")
+
+    def read(self, text: str) -> Any:
+        """Return the option that is written so.
+
+        Raises
+        ------
+        ValueError
+            Where none is.
+        """
+        for option in self.options:
+            if str(option) == text:
+                return option
+        raise ValueError(f"{text!r} is none of {list(self.options)}")
+
 
 @dataclass(frozen=True)
-class LogNormal:
+class Continuous:
+    """What ranges of real numbers share: the number drawn is the value."""
+
+    def value(self, point: Any) -> float:
+        """Return the number drawn."""
+        return float(point)
+
+    def point(self, value: Any) -> float:
+        """Return the value as hyperopt holds it.
+
+        Raises
+        ------
+        ValueError
+            For what is no number, or lies outside.
+        """
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not self.holds(value):
+            raise ValueError(f"{value!r} is not in {self}")
+        return float(value)
+
+    def holds(self, value: float) -> bool:
+        """Tell whether a number lies in the range."""
+        return math.isfinite(value)
+
+    def read(self, text: str) -> float:
+        """Read the number; Python writes every double so that it comes back the same.
+
+        Raises
+        ------
+        ValueError
+            For what is no number.
+        """
+        return float(text)
+
+
+# A logarithm and back turn the ends by a few units in the last place.
+SLACK = 1e-12
+
+
+@dataclass(frozen=True)
+class Normal(Continuous):
+    """A number that is normal around ``mean``."""
+
+    mean: float
+    sigma: float
+
+    def __post_init__(self) -> None:
+        """Check the spread.
+
+        Raises
+        ------
+        ValueError
+            Where sigma is not positive.
+        """
+        if not self.sigma > 0:
+            raise ValueError(f"a normal range needs sigma above 0, got {self.sigma}")
+        _finite("a normal range", self.mean, self.sigma)
+
+    def compile(self, label: str) -> Any:
+        """Return hyperopt's node."""
+        return hp.normal(label, self.mean, self.sigma)
+
+
+@dataclass(frozen=True)
+class LogNormal(Continuous):
     """A positive number whose natural logarithm is normal."""
 
     mean: float
@@ -51,18 +182,19 @@ class LogNormal:
         """
         if not self.sigma > 0:
             raise ValueError(f"a lognormal range needs sigma above 0, got {self.sigma}")
+        _finite("a lognormal range", self.mean, self.sigma)
 
     def compile(self, label: str) -> Any:
         """Return hyperopt's node."""
         return hp.lognormal(label, self.mean, self.sigma)
 
-    def value(self, point: Any) -> float:
-        """Return the number drawn."""
-        return float(point)
+    def holds(self, value: float) -> bool:
+        """Tell whether a number is positive."""
+        return 0 < value < math.inf
 
 
 @dataclass(frozen=True)
-class LogUniform:
+class LogUniform(Continuous):
     """A positive number whose logarithm is uniform between ``low`` and ``high`` (the numbers themselves)."""
 
     low: float
@@ -78,18 +210,19 @@ class LogUniform:
         """
         if not 0 < self.low < self.high:
             raise ValueError(f"a loguniform range needs 0 < low < high, got {self.low} and {self.high}")
+        _finite("a loguniform range", self.low, self.high)
 
     def compile(self, label: str) -> Any:
         """Return hyperopt's node."""
         return hp.loguniform(label, float(np.log(self.low)), float(np.log(self.high)))
 
-    def value(self, point: Any) -> float:
-        """Return the number drawn."""
-        return float(point)
+    def holds(self, value: float) -> bool:
+        """Tell whether a number lies between the ends."""
+        return self.low * (1 - SLACK) <= value <= self.high * (1 + SLACK)
 
 
 @dataclass(frozen=True)
-class Uniform:
+class Uniform(Continuous):
     """A number between ``low`` and ``high``, all alike."""
 
     low: float
@@ -105,23 +238,24 @@ class Uniform:
         """
         if not self.low < self.high:
             raise ValueError(f"a uniform range needs low < high, got {self.low} and {self.high}")
+        _finite("a uniform range", self.low, self.high)
 
     def compile(self, label: str) -> Any:
         """Return hyperopt's node."""
         return hp.uniform(label, self.low, self.high)
 
-    def value(self, point: Any) -> float:
-        """Return the number drawn."""
-        return float(point)
+    def holds(self, value: float) -> bool:
+        """Tell whether a number lies between the ends."""
+        return self.low <= value <= self.high
 
 
 @dataclass(frozen=True)
 class Steps:
-    """A whole number from ``low`` to ``high`` in steps, both ends possible."""
+    """A number from ``low`` to ``high`` in steps, both ends possible; whole where all three are whole."""
 
-    low: int
-    high: int
-    step: int = 1
+    low: Number
+    high: Number
+    step: Number = 1
 
     def __post_init__(self) -> None:
         """Check the bounds.
@@ -131,24 +265,163 @@ class Steps:
         ValueError
             Where not low < high, the step is not positive, or steps from low do not reach high.
         """
-        if not self.low < self.high or self.step < 1:
-            raise ValueError(f"steps need low < high and a step of at least 1, got {self}")
-        if (self.high - self.low) % self.step:
+        if not (self.low < self.high and self.step > 0):
+            raise ValueError(f"steps need low < high and a step above 0, got {self}")
+        _finite("a range in steps", self.low, self.high, self.step)
+        if (Decimal(repr(self.high)) - Decimal(repr(self.low))) % Decimal(repr(self.step)):
             raise ValueError(f"steps from low must reach high, got {self}")
+
+    @property
+    def most(self) -> int:
+        """How many steps lead from low to high."""
+        return round((Decimal(repr(self.high)) - Decimal(repr(self.low))) / Decimal(repr(self.step)))
 
     def compile(self, label: str) -> Any:
         """Return hyperopt's node, whose point is the number of steps from ``low``.
 
         Its ends reach half a step out, so that both come up as often as the rest.
         """
-        return hp.quniform(label, -0.4999, (self.high - self.low) // self.step + 0.4999, 1)
+        return hp.quniform(label, -0.4999, self.most + 0.4999, 1)
+
+    def value(self, point: Any) -> Number:
+        """Return the number that many steps from ``low``."""
+        return _number_of_steps(min(max(round(float(point)), 0), self.most), self.step, self.low)
+
+    def point(self, value: Any) -> float:
+        """Return how many steps lead from ``low`` to the value.
+
+        Raises
+        ------
+        ValueError
+            Where none do.
+        """
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and self.low <= value <= self.high:
+            steps = round((value - self.low) / self.step)
+            if self.value(steps) == value:
+                return float(steps)
+        raise ValueError(f"{value!r} is not in {self}")
+
+    def read(self, text: str) -> Number:
+        """Read the number.
+
+        Raises
+        ------
+        ValueError
+            For what is none of its places.
+        """
+        return self.value(self.point(float(text)))
+
+
+@dataclass(frozen=True)
+class Integers:
+    """A whole number from ``low`` up to, but not, ``high``, of which neighbours tell nothing of each other."""
+
+    low: int
+    high: int
+
+    def __post_init__(self) -> None:
+        """Check the bounds.
+
+        Raises
+        ------
+        ValueError
+            Where not low < high.
+        """
+        if not self.low < self.high:
+            raise ValueError(f"a randint range needs low < high, got {self.low} and {self.high}")
+
+    def compile(self, label: str) -> Any:
+        """Return hyperopt's node."""
+        return hp.randint(label, self.low, self.high)
 
     def value(self, point: Any) -> int:
-        """Return the number that many steps from ``low``."""
-        return self.low + self.step * min(max(round(float(point)), 0), (self.high - self.low) // self.step)
+        """Return the number drawn."""
+        return int(point)
+
+    def point(self, value: Any) -> int:
+        """Return the number as hyperopt holds it.
+
+        Raises
+        ------
+        ValueError
+            For what is no whole number, or lies outside.
+        """
+        if isinstance(value, bool) or not isinstance(value, int) or not self.low <= value < self.high:
+            raise ValueError(f"{value!r} is not in {self}")
+        return value
+
+    def read(self, text: str) -> int:
+        """Read the number.
+
+        Raises
+        ------
+        ValueError
+            For what is no whole number.
+        """
+        return int(text)
 
 
-Range = Choice | LogNormal | LogUniform | Uniform | Steps
+@dataclass(frozen=True)
+class Rounded:
+    """A number of another range, rounded to the nearest multiple of ``step``; whole where the step is."""
+
+    range: Normal | LogNormal | LogUniform
+    step: Number
+
+    def __post_init__(self) -> None:
+        """Check the step.
+
+        Raises
+        ------
+        ValueError
+            Where it is not positive, or an end of the range is no multiple of it, so that rounding would lead outside.
+        """
+        if not self.step > 0:
+            raise ValueError(f"a rounded range needs a step above 0, got {self.step}")
+        _finite("a rounded range", self.step)
+        if isinstance(self.range, LogUniform):
+            for end in (self.range.low, self.range.high):
+                if Decimal(repr(end)) % Decimal(repr(self.step)):
+                    raise ValueError(f"a rounded range needs ends that are multiples of {self.step}, got {end}")
+
+    def compile(self, label: str) -> Any:
+        """Return hyperopt's node, whose point is the rounded number."""
+        if isinstance(self.range, LogUniform):
+            return hp.qloguniform(label, float(np.log(self.range.low)), float(np.log(self.range.high)), self.step)
+        node = hp.qnormal if isinstance(self.range, Normal) else hp.qlognormal
+        return node(label, self.range.mean, self.range.sigma, self.step)
+
+    def value(self, point: Any) -> Number:
+        """Return the multiple that was drawn."""
+        return _number_of_steps(round(float(point) / self.step), self.step)
+
+    def point(self, value: Any) -> float:
+        """Return the value as hyperopt holds it.
+
+        Raises
+        ------
+        ValueError
+            For what is no multiple of the step.
+        """
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+            # A lognormal number may be rounded to 0, which itself has no logarithm.
+            inside = value == 0 if isinstance(self.range, LogNormal) else False
+            if (inside or self.range.holds(value)) and self.value(value) == value:
+                return float(value)
+        raise ValueError(f"{value!r} is not in {self}")
+
+    def read(self, text: str) -> Number:
+        """Read the number.
+
+        Raises
+        ------
+        ValueError
+            For what is no multiple of the step.
+        """
+        return self.value(self.point(float(text)))
+
+
+Range = Choice | Normal | LogNormal | LogUniform | Uniform | Steps | Integers | Rounded
 Space = Mapping[str, Mapping[str, Range]]
 Values = dict[str, Any]
 
@@ -195,6 +468,78 @@ def values_of(space: Space, point: Mapping[str, Any]) -> Values:
     """
     model = list(space)[int(point["model"])]
     return {"model": model} | {name: r.value(point[label_of(model, name)]) for name, r in space[model].items()}
+
+
+def point_for(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn values into the point of hyperopt that stands for them: the inverse of `values_of`.
+
+    Parameters
+    ----------
+    space : mapping
+        As compiled.
+    values : mapping
+        ``model`` and exactly its hyperparameters.
+
+    Returns
+    -------
+    dict of label to number
+        What a document of hyperopt's trials holds for the labels that are active; all others have none.
+
+    Raises
+    ------
+    ValueError
+        Where the space does not hold the values: it lacks the model, knows other hyperparameters, or a value lies
+        outside its range. The sentence says which.
+    """
+    model = values["model"]
+    if model not in space:
+        raise ValueError(f"the space has no {model!r}")
+    ranges = space[model]
+    if different := set(ranges) ^ (set(values) - {"model"}):
+        raise ValueError(f"{model} is searched over other hyperparameters: {', '.join(sorted(different))} differ")
+    point: dict[str, Any] = {"model": list(space).index(model)}
+    for name, one in ranges.items():
+        try:
+            point[label_of(model, name)] = one.point(values[name])
+        except ValueError as error:
+            raise ValueError(f"{name} of {model}: {error}") from error
+    return point
+
+
+def values_from_params(space: Space, params: Mapping[str, str]) -> Values:
+    """Read back the values of a trial from the parameters that its run tracks.
+
+    Parameters
+    ----------
+    space : mapping
+        Over which the search ran.
+    params : mapping of str to str
+        ``model`` and every parameter of its estimator, as `str` writes them. A parameter of an estimator within another
+        is named ``outer__name``.
+
+    Returns
+    -------
+    dict
+        ``model`` and its hyperparameters: floats, whole numbers, booleans and None as they were, to the last bit.
+
+    Raises
+    ------
+    ValueError
+        Where the space does not hold the values, or a parameter is absent.
+    """
+    model = params.get("model", "")
+    if model not in space:
+        raise ValueError(f"the space has no {model!r}")
+    values: Values = {"model": model}
+    for name, one in space[model].items():
+        found = [key for key in params if key == name] or [key for key in params if key.endswith(f"__{name}")]
+        if len(found) != 1:
+            raise ValueError(f"{name} of {model} is not among the parameters")
+        try:
+            values[name] = one.read(params[found[0]])
+        except ValueError as error:
+            raise ValueError(f"{name} of {model}: {error}") from error
+    return values
 
 
 def point_of(values: Values) -> str:

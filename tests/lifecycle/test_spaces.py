@@ -1,5 +1,6 @@
 """Ranges: they check themselves, and what hyperopt draws from them is within them and of the right type."""
 
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,20 @@ from lifecycle.contract import Column, Contract
 from lifecycle.models import MODELS
 from lifecycle.spaces import (
     Choice,
+    Integers,
     LogNormal,
     LogUniform,
+    Normal,
     Range,
+    Rounded,
     Space,
     Steps,
     Uniform,
     Values,
     compile_space,
+    point_for,
     point_of,
+    values_from_params,
     values_of,
 )
 
@@ -62,8 +68,20 @@ seeds = st.integers(0, 2**31 - 1)
         (lambda: LogUniform(-1, 2), "a loguniform range needs 0 < low < high, got -1 and 2"),
         (lambda: Uniform(1, 1), "a uniform range needs low < high, got 1 and 1"),
         (lambda: Uniform(2, 1), "a uniform range needs low < high, got 2 and 1"),
-        (lambda: Steps(3, 3), r"steps need low < high and a step of at least 1, got Steps\(low=3, high=3, step=1\)"),
-        (lambda: Steps(1, 3, 0), "steps need low < high and a step of at least 1, got .*step=0"),
+        (lambda: Steps(3, 3), r"steps need low < high and a step above 0, got Steps\(low=3, high=3, step=1\)"),
+        (lambda: Steps(1, 3, 0), "steps need low < high and a step above 0, got .*step=0"),
+        (lambda: Steps(1, 9, 3), "steps from low must reach high, got .*step=3"),
+        (lambda: Choice(("1", 1)), "a choice needs options that differ, got 1 twice"),
+        (lambda: Choice(("a", "b"), (0.5, 0.4)), "a choice needs a probability above 0 for each option, 1 together"),
+        (lambda: Choice(("a", "b"), (1.0,)), "a choice needs a probability above 0 for each option, 1 together"),
+        (lambda: Choice(("a", "b"), (1.0, 0.0)), "a choice needs a probability above 0 for each option, 1 together"),
+        (lambda: Normal(0, -1), "a normal range needs sigma above 0, got -1"),
+        (lambda: Normal(float("inf"), 1), "a normal range needs finite numbers, got inf and 1"),
+        (lambda: Uniform(0, float("inf")), "a uniform range needs finite numbers, got 0 and inf"),
+        (lambda: LogUniform(1, float("inf")), "a loguniform range needs finite numbers, got 1 and inf"),
+        (lambda: Integers(3, 3), "a randint range needs low < high, got 3 and 3"),
+        (lambda: Rounded(Normal(0, 1), 0), "a rounded range needs a step above 0, got 0"),
+        (lambda: Rounded(LogUniform(1, 100), 10), "a rounded range needs ends that are multiples of 10, got 1"),
     ],
 )
 def test_a_range_checks_itself(make: Any, sentence: str):
@@ -133,6 +151,152 @@ def test_lognormal_and_loguniform_have_their_middle():
     assert np.mean(logs) == pytest.approx(1, abs=0.08)
     assert np.std(logs) == pytest.approx(0.5, abs=0.06)
     assert np.mean(np.array(draws(LogUniform(0.01, 100), 600)) < 1) == pytest.approx(0.5, abs=0.08)
+
+
+# ------------------------------------------------------------------------------ there and back
+
+finite = st.floats(-1e6, 1e6, allow_nan=False)
+positive = st.floats(1e-9, 1e6)
+spread = st.floats(1e-3, 50)
+step_sizes = st.one_of(st.integers(1, 50), st.sampled_from([0.1, 0.25, 0.05, 2.5, 1e-3]))
+options = st.lists(
+    st.one_of(st.none(), st.booleans(), st.integers(-9, 99), st.floats(-9, 9), st.text("abl1 ", max_size=5)),
+    min_size=1,
+    max_size=6,
+    unique_by=str,
+)
+
+
+@st.composite
+def steps_of_any_size(draw: Any) -> Steps:
+    """Draw a range in steps, whole or not."""
+    step, low, many = draw(step_sizes), draw(st.integers(-20, 20)), draw(st.integers(1, 30))
+    ends = [float(Decimal(repr(step)) * place) for place in (low, low + many)]
+    return Steps(*(int(end) if isinstance(step, int) else end for end in ends), step)
+
+
+@st.composite
+def rounded(draw: Any) -> Rounded:
+    """Draw a range that is rounded."""
+    step = draw(step_sizes)
+    low, many = draw(st.integers(1, 20)), draw(st.integers(1, 100))
+    bounded = LogUniform(*(float(Decimal(repr(step)) * place) for place in (low, low + many)))
+    unbounded = (Normal(draw(finite), draw(spread)), LogNormal(draw(st.floats(-2, 5)), draw(st.floats(0.1, 2))))
+    return Rounded(draw(st.sampled_from([bounded, *unbounded])), step)
+
+
+@st.composite
+def weighted(draw: Any) -> Choice:
+    """Draw a choice whose options are not alike."""
+    chosen = tuple(draw(options))
+    shares = draw(st.lists(st.integers(1, 9), min_size=len(chosen), max_size=len(chosen)))
+    return Choice(chosen, tuple(share / sum(shares) for share in shares))
+
+
+ranges = st.one_of(
+    options.map(lambda chosen: Choice(tuple(chosen))),
+    weighted(),
+    st.builds(Normal, finite, spread),
+    st.builds(LogNormal, st.floats(-5, 5), st.floats(0.1, 3)),
+    st.builds(lambda low, times: LogUniform(low, low * times), positive, st.floats(1.01, 1e6)),
+    st.builds(lambda low, width: Uniform(low, low + width), finite, spread),
+    steps_of_any_size(),
+    st.builds(lambda low, width: Integers(low, low + width), st.integers(-50, 50), st.integers(1, 99)),
+    rounded(),
+)
+spaces = st.dictionaries(
+    st.sampled_from(["rf", "knn", "logreg"]),
+    st.dictionaries(st.sampled_from(["C", "depth", "weights", "n_jobs_"]), ranges, max_size=4),
+    min_size=1,
+)
+
+
+@given(space=spaces, seed=seeds)
+def test_a_point_is_found_again_from_its_values_and_from_what_a_run_tracks(space: Space, seed: int):
+    """To the last bit and of the very type: otherwise a search that is resumed would not know its own points."""
+    drawer = Drawer(space)
+    point = drawer.point(seed)
+    values = values_of(space, point)
+    again = point_for(space, values)
+    assert set(again) == set(point)
+    assert repr(values_of(space, again)) == repr(values)
+    tracked = {name: str(value) for name, value in values.items()} | {"verbose": "0", "random_state": "11"}
+    read = values_from_params(space, tracked)
+    assert repr(read) == repr(values)
+    for label, number in again.items():
+        assert number == pytest.approx(point[label], rel=1e-9)
+
+
+def test_a_point_holds_what_hyperopt_would():
+    space = {"svm": {"C": LogNormal(0, 1)}, "rf": {"depth": Steps(2, 12, 2), "weight": Choice((None, "balanced"))}}
+    assert point_for(space, {"model": "svm", "C": 2.5}) == {"model": 0, "svm.C": 2.5}
+    found = point_for(space, {"model": "rf", "depth": 8, "weight": "balanced"})
+    assert found == {"model": 1, "rf.depth": 3.0, "rf.weight": 1}
+
+
+def test_a_parameter_of_an_estimator_within_another_is_found():
+    space = {"linear_svr": {"C": LogNormal(0, 1)}}
+    tracked = {"model": "linear_svr", "regressor": "LinearSVR()", "regressor__C": "0.1", "regressor__dual": "auto"}
+    assert values_from_params(space, tracked) == {"model": "linear_svr", "C": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"model": "tree"}, "the space has no 'tree'"),
+        ({"model": "m", "a": 1}, "m is searched over other hyperparameters: b differ"),
+        ({"model": "m", "a": 1, "b": 2.0, "c": 1}, "m is searched over other hyperparameters: c differ"),
+        ({"model": "m", "a": 4, "b": 2.0}, r"a of m: 4 is not in Steps\(low=1, high=3, step=1\)"),
+        ({"model": "m", "a": True, "b": 2.0}, "a of m: True is not in Steps"),
+        ({"model": "m", "a": 1, "b": 2.5}, r"b of m: 2.5 is not in Uniform\(low=1.0, high=2.0\)"),
+        ({"model": "m", "a": 1, "b": "2"}, "b of m: '2' is not in Uniform"),
+    ],
+)
+def test_values_that_the_space_does_not_hold_are_told(values: Values, sentence: str):
+    space = {"m": {"a": Steps(1, 3), "b": Uniform(1.0, 2.0)}}
+    with pytest.raises(ValueError, match=f"^{sentence}"):
+        point_for(space, values)
+
+
+def test_an_option_is_not_another_that_equals_it():
+    space = {"m": {"a": Choice((1, "x"))}}
+    for other in (True, 1.0, "1"):
+        with pytest.raises(ValueError, match=r"^a of m: .* is none of \[1, 'x'\]"):
+            point_for(space, {"model": "m", "a": other})
+
+
+@pytest.mark.parametrize(
+    ("params", "sentence"),
+    [
+        ({}, "the space has no ''"),
+        ({"model": "m", "b": "1.5"}, "a of m is not among the parameters"),
+        ({"model": "m", "a": "2.5", "b": "1.5"}, "a of m: 2.5 is not in Steps"),
+        ({"model": "m", "a": "2", "b": "x"}, "b of m: could not convert string to float: 'x'"),
+    ],
+)
+def test_parameters_that_are_no_point_of_the_space_are_told(params: dict[str, str], sentence: str):
+    space = {"m": {"a": Steps(1, 3), "b": Uniform(1.0, 2.0)}}
+    with pytest.raises(ValueError, match=f"^{sentence}"):
+        values_from_params(space, params)
+
+
+@pytest.mark.parametrize(
+    ("one", "value"),
+    [(Steps(0.1, 0.5, 0.1), 0.3), (Rounded(LogUniform(0.1, 0.5), 0.1), 0.3), (Rounded(LogUniform(10, 500), 10), 30)],
+)
+def test_steps_that_are_no_binary_fractions_are_written_as_people_do(one: Range, value: float):
+    found = draws(one, 200)
+    assert value in found
+    assert {len(str(number)) for number in found} <= {2, 3}
+
+
+def test_options_come_up_as_often_as_their_probability_says():
+    found = draws(Choice(("a", None), (0.9, 0.1)), 400)
+    assert 330 < found.count("a") < 390
+
+
+def test_whole_numbers_without_an_order_are_below_their_upper_end():
+    assert set(draws(Integers(2, 5), 100)) == {2, 3, 4}
 
 
 # ----------------------------------------------------------------------------------- whole spaces
