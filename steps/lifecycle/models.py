@@ -6,7 +6,7 @@ Adding an estimator is one entry in `MODELS`; the contract suite of the tests co
 import importlib.util
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from types import ModuleType
 from typing import Any
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.ensemble import (
+    ExtraTreesClassifier,
     ExtraTreesRegressor,
     GradientBoostingRegressor,
     RandomForestClassifier,
@@ -24,6 +25,7 @@ from sklearn.ensemble import (
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.svm import SVC, LinearSVR
@@ -32,33 +34,36 @@ from sklearn.tree import DecisionTreeClassifier
 from lifecycle.contract import CATEGORICAL, DATETIME, NUMERIC, TEXT, Contract
 from lifecycle.errors import UserError, listed
 from lifecycle.settings import one_of
-from lifecycle.spaces import Choice, LogNormal, LogUniform, Range, Space, Steps, Uniform, Values
+from lifecycle.spaces import Choice, LogNormal, LogUniform, Range, Space, Steps, Uniform, Values, nearest
 
 
-def _columns_under_their_digest() -> tuple[ModuleType, str]:
-    """Import `lifecycle.columns` once more, under a name that bears its source's digest.
+def _under_its_digest(module: str) -> tuple[ModuleType, str]:
+    """Import a module once more, under a name that bears its source's digest.
 
-    Models keep their transformers by module name. Under this name two versions of the module load in one process,
+    Models keep their own classes by module name. Under this name two versions of the module load in one process,
     and a saved model finds the very code that it was made with. The source comes from the import system, which also
     reads it out of the archive that Spark's executors get.
     """
-    spec = importlib.util.find_spec("lifecycle.columns")
+    spec = importlib.util.find_spec(module)
     assert spec is not None and spec.loader is not None
-    source: str = spec.loader.get_source("lifecycle.columns")  # type: ignore[attr-defined]
-    name = f"lifecycle_columns_{sha256(source.encode()).hexdigest()[:12]}"
+    source: str = spec.loader.get_source(module)  # type: ignore[attr-defined]
+    name = f"{module.replace('.', '_')}_{sha256(source.encode()).hexdigest()[:12]}"
     if name not in sys.modules:
-        module = ModuleType(name, "The first step of saved models.")
-        sys.modules[name] = module
-        exec(compile(source, str(spec.origin), "exec"), module.__dict__)
+        made = ModuleType(name, "Classes of saved models.")
+        sys.modules[name] = made
+        exec(compile(source, str(spec.origin), "exec"), made.__dict__)
     return sys.modules[name], source
 
 
-COLUMNS, COLUMNS_SOURCE = _columns_under_their_digest()
+COLUMNS, COLUMNS_SOURCE = _under_its_digest("lifecycle.columns")
+BOOSTING, BOOSTING_SOURCE = _under_its_digest("lifecycle.boosting")
 
 
 # What a table may have for the models that have a limit; docs/large.md has the seconds behind them.
 MOST_ROWS_OF_KERNELS = 20_000
+MOST_ROWS_OF_NEIGHBOURS = 20_000
 MOST_ONE_HOT = 1_000
+MOST_CELLS_WRITTEN_OUT = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -75,22 +80,37 @@ class Model:
         ``space(contract)`` gives the ranges that fit a table.
     rank : int
         Simplicity: of equal scores the smaller rank wins.
+    start : dict
+        Where a search may begin: values that do well on many tables. What is not named starts in the middle.
     most_rows : int or None
         Training rows over which a trial takes minutes; None for no limit.
     most_one_hot : int or None
         One-hot columns over which a trial takes minutes or finds nothing; None for no limit.
+    most_cells : int or None
+        Cells of a sparse design over which it is not written out, for an estimator that takes no sparse one.
+    needs : str
+        A package that need not be installed, as it is imported; empty where there is none.
     """
 
     label: str
     make: Callable[..., BaseEstimator]
     space: Callable[[Contract], dict[str, Range]]
     rank: int
+    start: Values = field(default_factory=dict)
     most_rows: int | None = None
     most_one_hot: int | None = None
+    most_cells: int | None = None
+    needs: str = ""
 
 
-def _logistic(seed: int, **values: Any) -> BaseEstimator:
-    return LogisticRegression(random_state=seed, **values)
+def _seeded(estimator: Callable[..., BaseEstimator], **fixed: Any) -> Callable[..., BaseEstimator]:
+    """Return what makes an estimator of a seed and hyperparameters, which may override what is fixed."""
+    return lambda seed, **values: estimator(**{"random_state": seed} | fixed | values)
+
+
+def _unseeded(estimator: Callable[..., BaseEstimator], **fixed: Any) -> Callable[..., BaseEstimator]:
+    """Return the same for an estimator without chance."""
+    return lambda seed, **values: estimator(**fixed | values)
 
 
 # Balanced weights count each class as if it were as frequent as the others.
@@ -123,57 +143,138 @@ def _forest_space(contract: Contract) -> dict[str, Range]:
     }
 
 
+def _neighbours_space(contract: Contract) -> dict[str, Range]:
+    return {
+        "n_neighbors": Steps(1, 30),
+        "weights": Choice(("uniform", "distance")),
+        "p": Choice((1, 2)),
+    }
+
+
+def _histogram_space(contract: Contract) -> dict[str, Range]:
+    return {
+        "max_iter": Steps(50, 300, 50),
+        "learning_rate": LogUniform(0.02, 0.3),
+        "max_leaf_nodes": Steps(4, 64, 4),
+        "min_samples_leaf": Steps(2, 50, 2),
+        "l2_regularization": LogUniform(1e-3, 10),
+    }
+
+
+def _xgboost_space(contract: Contract) -> dict[str, Range]:
+    return {
+        "max_depth": Steps(2, 12),
+        "learning_rate": LogUniform(0.03, 0.5),
+        "min_child_weight": LogUniform(0.01, 20),
+        "reg_alpha": LogUniform(1e-3, 1),
+        "reg_lambda": LogUniform(1e-3, 10),
+        "subsample": Uniform(0.6, 1.0),
+    }
+
+
 def _linear_svr(seed: int, **values: Any) -> BaseEstimator:
     # Its penalty and its margin are in the target's units; on a standardised target one range serves all.
-    svr = LinearSVR(random_state=seed, max_iter=20_000, **values)
+    svr = LinearSVR(**{"random_state": seed, "max_iter": 20_000} | values)
     return TransformedTargetRegressor(regressor=svr, transformer=StandardScaler())
 
 
+# A forest's and a boosting's first points are what each library ships with, but for as many trees as the space has.
+FOREST_START = {"n_estimators": 200, "max_depth": 12, "min_samples_leaf": 1, "min_samples_split": 2}
+NEIGHBOURS_START = {"n_neighbors": 5, "weights": "distance", "p": 2}
+HISTOGRAM_START = {
+    "max_iter": 100,
+    "learning_rate": 0.1,
+    "max_leaf_nodes": 32,
+    "min_samples_leaf": 20,
+    "l2_regularization": 0.01,
+}
+XGBOOST_START = {
+    "max_depth": 6,
+    "learning_rate": 0.1,
+    "min_child_weight": 1.0,
+    "reg_alpha": 0.001,
+    "reg_lambda": 1.0,
+    "subsample": 1.0,
+}
+
 MODELS: dict[str, dict[str, Model]] = {
     "classification": {
-        "logreg": Model("logistic regression", _logistic, _logistic_space, 1),
+        "logreg": Model(
+            "logistic regression",
+            _seeded(LogisticRegression),
+            _logistic_space,
+            1,
+            {"C": 1.0, "solver": "lbfgs", "class_weight": None},
+        ),
         "dtc": Model(
             "decision tree",
-            lambda seed, **values: DecisionTreeClassifier(random_state=seed, **values),
+            _seeded(DecisionTreeClassifier),
             _tree_space,
             2,
+            {"criterion": "gini", "max_depth": 6, "max_features": 6, "class_weight": None},
             most_one_hot=MOST_ONE_HOT,
         ),
         "svm": Model(
             "support vector machine",
-            lambda seed, **values: SVC(random_state=seed, **values),
+            _seeded(SVC),
             lambda contract: {
                 "C": LogNormal(0, 1),
                 "kernel": Choice(("linear", "rbf")),
                 "class_weight": CLASS_WEIGHT,
             },
             3,
+            {"C": 1.0, "kernel": "rbf", "class_weight": None},
             most_rows=MOST_ROWS_OF_KERNELS,
+        ),
+        "knn": Model(
+            "k-nearest neighbours",
+            _unseeded(KNeighborsClassifier, algorithm="brute"),
+            _neighbours_space,
+            3,
+            NEIGHBOURS_START,
+            most_rows=MOST_ROWS_OF_NEIGHBOURS,
+            most_one_hot=MOST_ONE_HOT,
         ),
         "rf": Model(
             "random forest",
-            lambda seed, **values: RandomForestClassifier(random_state=seed, **values),
+            _seeded(RandomForestClassifier),
             lambda contract: _forest_space(contract) | {"class_weight": CLASS_WEIGHT},
             4,
+            FOREST_START | {"class_weight": None},
             most_one_hot=MOST_ONE_HOT,
+        ),
+        "extra_trees": Model(
+            "extremely randomised trees",
+            _seeded(ExtraTreesClassifier),
+            lambda contract: _forest_space(contract) | {"class_weight": CLASS_WEIGHT},
+            4,
+            FOREST_START | {"class_weight": None},
+            most_one_hot=MOST_ONE_HOT,
+        ),
+        "hist_gradient_boosting": Model(
+            "histogram gradient boosting",
+            _seeded(BOOSTING.DenseHistGradientBoostingClassifier, early_stopping=False),
+            lambda contract: _histogram_space(contract) | {"class_weight": CLASS_WEIGHT},
+            5,
+            HISTOGRAM_START | {"class_weight": None},
+            most_one_hot=MOST_ONE_HOT,
+            most_cells=MOST_CELLS_WRITTEN_OUT,
+        ),
+        "xgboost": Model(
+            "xgboost",
+            _seeded(BOOSTING.XGBoostClassifier),
+            lambda contract: _xgboost_space(contract) | {"class_weight": CLASS_WEIGHT},
+            5,
+            XGBOOST_START | {"class_weight": None},
+            needs="xgboost",
         ),
     },
     "regression": {
-        "ridge": Model(
-            "ridge regression",
-            lambda seed, **values: Ridge(random_state=seed, **values),
-            lambda contract: {"alpha": LogUniform(1e-4, 1e3)},
-            1,
-        ),
-        "lasso": Model(
-            "lasso",
-            lambda seed, **values: Lasso(random_state=seed, max_iter=20_000, **values),
-            lambda contract: {"alpha": LogUniform(1e-4, 1e1)},
-            1,
-        ),
+        "ridge": Model("ridge regression", _seeded(Ridge), lambda contract: {"alpha": LogUniform(1e-4, 1e3)}, 1),
+        "lasso": Model("lasso", _seeded(Lasso, max_iter=20_000), lambda contract: {"alpha": LogUniform(1e-4, 1e1)}, 1),
         "elasticnet": Model(
             "elastic net",
-            lambda seed, **values: ElasticNet(random_state=seed, max_iter=20_000, **values),
+            _seeded(ElasticNet, max_iter=20_000),
             lambda contract: {"alpha": LogUniform(1e-4, 1e1), "l1_ratio": Uniform(0.05, 0.95)},
             1,
         ),
@@ -184,23 +285,34 @@ MODELS: dict[str, dict[str, Model]] = {
             2,
             most_one_hot=MOST_ONE_HOT,
         ),
+        "knn": Model(
+            "k-nearest neighbours",
+            _unseeded(KNeighborsRegressor, algorithm="brute"),
+            _neighbours_space,
+            3,
+            NEIGHBOURS_START,
+            most_rows=MOST_ROWS_OF_NEIGHBOURS,
+            most_one_hot=MOST_ONE_HOT,
+        ),
         "rf": Model(
             "random forest",
-            lambda seed, **values: RandomForestRegressor(random_state=seed, **values),
+            _seeded(RandomForestRegressor),
             _forest_space,
             4,
+            FOREST_START,
             most_one_hot=MOST_ONE_HOT,
         ),
         "extra_trees": Model(
             "extremely randomised trees",
-            lambda seed, **values: ExtraTreesRegressor(random_state=seed, **values),
+            _seeded(ExtraTreesRegressor),
             _forest_space,
             4,
+            FOREST_START,
             most_one_hot=MOST_ONE_HOT,
         ),
         "gradient_boosting": Model(
             "gradient boosting",
-            lambda seed, **values: GradientBoostingRegressor(random_state=seed, **values),
+            _seeded(GradientBoostingRegressor),
             lambda contract: {
                 "n_estimators": Steps(50, 300, 50),
                 "learning_rate": LogUniform(0.02, 0.3),
@@ -208,6 +320,19 @@ MODELS: dict[str, dict[str, Model]] = {
                 "min_samples_leaf": Steps(1, 10),
             },
             5,
+            {"n_estimators": 100, "learning_rate": 0.1, "max_depth": 3, "min_samples_leaf": 1},
+        ),
+        "hist_gradient_boosting": Model(
+            "histogram gradient boosting",
+            _seeded(BOOSTING.DenseHistGradientBoostingRegressor, early_stopping=False),
+            _histogram_space,
+            5,
+            HISTOGRAM_START,
+            most_one_hot=MOST_ONE_HOT,
+            most_cells=MOST_CELLS_WRITTEN_OUT,
+        ),
+        "xgboost": Model(
+            "xgboost", _seeded(BOOSTING.XGBoostRegressor), _xgboost_space, 5, XGBOOST_START, needs="xgboost"
         ),
     },
 }
@@ -238,6 +363,11 @@ def design_columns(contract: Contract) -> int:
     return one_hot_columns(contract) + int(sum(own))
 
 
+def importable(package: str) -> bool:
+    """Tell whether a package that need not be installed is; no name asks for none."""
+    return not package or importlib.util.find_spec(package) is not None
+
+
 def left_out_models(contract: Contract, rows: int) -> dict[str, str]:
     """Tell which models of a task a table is too large for.
 
@@ -251,13 +381,18 @@ def left_out_models(contract: Contract, rows: int) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        The reason by the model's name, such as ``59,126 training rows, of which it takes at most 20,000``. At least
-        one model of each task has no limit.
+        By model, what the table has too much of.
     """
-    reasons: dict[str, str] = {}
     one_hot = one_hot_columns(contract)
+    # Without one-hot columns the design is no sparse one, and there is nothing to write out.
+    cells = rows * design_columns(contract) if one_hot else 0
+    reasons = {}
     for name, model in MODELS[contract.task].items():
-        limits = ((rows, model.most_rows, "training rows"), (one_hot, model.most_one_hot, "one-hot columns"))
+        limits = (
+            (rows, model.most_rows, "training rows"),
+            (one_hot, model.most_one_hot, "one-hot columns"),
+            (cells, model.most_cells, "cells in rows and design columns"),
+        )
         over = [
             f"{found:,} {what}, of which it takes at most {most:,}"
             for found, most, what in limits
@@ -274,7 +409,7 @@ def choose_models(asked: tuple[str, ...], contract: Contract, rows: int = 0) -> 
     Parameters
     ----------
     asked : tuple of str
-        As typed; empty for all of the task that the table is not too large for.
+        As typed; empty for all of the task that are installed and that the table is not too large for.
     contract : Contract
         Of the table.
     rows : int
@@ -283,15 +418,20 @@ def choose_models(asked: tuple[str, ...], contract: Contract, rows: int = 0) -> 
     Raises
     ------
     UserError
-        For a model that is not known, not for this task, or that the table is too large for.
+        For a model that is not known, not for this task, not installed, or that the table is too large for.
     """
     offered = MODELS[contract.task]
     left_out = left_out_models(contract, rows)
-    fit = [name for name in offered if name not in left_out]
+    fit = [name for name in offered if name not in left_out and importable(offered[name].needs)]
     for name in asked:
         one_of("models", name, MODEL_NAMES)
         if name not in offered:
             raise UserError(f"models: {name!r} is not for {contract.task}; use one of {listed(offered)}.")
+        if not importable(offered[name].needs):
+            raise UserError(
+                f"models: {name} is not installed; install it by `uv pip install -r requirements.txt`, or use one of "
+                f"{listed(fit)}."
+            )
         if name in left_out:
             most = offered[name].most_rows
             sample = f"set max_rows={most}, or " if most is not None and rows > most else ""
@@ -302,6 +442,28 @@ def choose_models(asked: tuple[str, ...], contract: Contract, rows: int = 0) -> 
 def space_for(models: tuple[str, ...], contract: Contract) -> Space:
     """Gather the ranges of some models for one table."""
     return {name: MODELS[contract.task][name].space(contract) for name in models}
+
+
+def first_points(space: Space, task: str) -> list[Values]:
+    """Return where a search may begin: one point of each model, which does well on many tables.
+
+    Parameters
+    ----------
+    space : mapping
+        Of the search; the first points lie in it, whoever declared it.
+    task : str
+        The table's.
+
+    Returns
+    -------
+    list of dict
+        ``model`` and its hyperparameters, in the order of the space: the model's own start, and where the space does
+        not hold that, the middle of the range.
+    """
+    return [
+        {"model": model} | {name: nearest(one, MODELS[task][model].start.get(name)) for name, one in ranges.items()}
+        for model, ranges in space.items()
+    ]
 
 
 def make_estimator(task: str, values: Values, seed: int) -> BaseEstimator:

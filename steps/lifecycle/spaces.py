@@ -542,6 +542,47 @@ def values_from_params(space: Space, params: Mapping[str, str]) -> Values:
     return values
 
 
+def nearest(one: Range, wanted: Any) -> Any:
+    """Return a wanted value if a range holds it, else the middle of the range.
+
+    Parameters
+    ----------
+    one : Range
+        Any.
+    wanted : object
+        None may be an option, and stands for no wish elsewhere.
+
+    Returns
+    -------
+    object
+        A value of the range: of options the likeliest or the first, of logarithms the geometric middle.
+    """
+    try:
+        return one.value(one.point(wanted))
+    except ValueError:
+        return _middle(one)
+
+
+def _middle(one: Range) -> Any:
+    match one:
+        case Choice(options, weights):
+            return options[weights.index(max(weights))] if weights else options[0]
+        case Steps():
+            return one.value(one.most // 2)
+        case Uniform(low, high):
+            return (low + high) / 2
+        case LogUniform(low, high):
+            return math.sqrt(low) * math.sqrt(high)
+        case Normal(mean, _):
+            return float(mean)
+        case LogNormal(mean, _):
+            return math.exp(mean)
+        case Integers(low, high):
+            return (low + high) // 2
+        case Rounded(inner, _):
+            return one.value(_middle(inner))
+
+
 def point_of(values: Values) -> str:
     """Name a point so that equal ones are told: the model and its values, as text."""
     return repr(sorted(values.items()))

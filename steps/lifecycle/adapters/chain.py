@@ -12,7 +12,7 @@ from lifecycle.contract import Contract
 from lifecycle.errors import InnerStepError, UserError
 from lifecycle.least_squares import left_out_for_width
 from lifecycle.metrics import Metric, resolve_metric
-from lifecycle.settings import parse_names, step_key
+from lifecycle.settings import step_key
 
 CHAINS = {
     "classification": ("baseline", "tune_lr", "tune_multi"),
@@ -38,7 +38,7 @@ OF_ONE_TABLE = (
     "warm_start",
     "space",
 )
-SEARCH_OPTIONS = ("metric", "models", "parallelism", *searches.AS_TYPED)
+SEARCH_OPTIONS = ("metric", "models", "parallelism", "space", *searches.AS_TYPED)
 
 
 @dataclass
@@ -181,7 +181,7 @@ class Chain:
     @staticmethod
     def _fits(step: str, options: Options) -> bool:
         """Logistic regression alone is searched unless other models were asked for."""
-        asked = parse_names(options["models"])
+        asked = searches.models_asked(options)
         return step != "tune_lr" or not asked or "logreg" in asked
 
     def _given(self, step: str, options: Options) -> Options:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from lifecycle.adapters import tracking
 from lifecycle.adapters.code import pinned
 from lifecycle.adapters.tracking import StepRun
 from lifecycle.contract import Contract
-from lifecycle.models import COLUMNS, COLUMNS_SOURCE
+from lifecycle.models import BOOSTING, BOOSTING_SOURCE, COLUMNS, COLUMNS_SOURCE, estimator_of
 from lifecycle.table import PreparedTable
 
 if TYPE_CHECKING:
@@ -30,9 +31,17 @@ ALLOWED_TYPES = (
     f"{COLUMNS.__name__}.CastColumns",
     f"{COLUMNS.__name__}.EncodeText",
     f"{COLUMNS.__name__}.EncodeTimes",
+    # Boosted trees: arrays of nodes in scikit-learn's, xgboost's own bytes in the others.
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    f"{BOOSTING.__name__}.DenseHistGradientBoostingClassifier",
+    f"{BOOSTING.__name__}.DenseHistGradientBoostingRegressor",
+    f"{BOOSTING.__name__}.XGBoostClassifier",
+    f"{BOOSTING.__name__}.XGBoostRegressor",
 )
 # What a saved model imports.
 PACKAGES = ["mlflow", "scikit-learn", "skops", "numpy", "pandas", "scipy"]
+# The build without graphics cards has no wheel for macOS, where the other has none of their libraries either.
+XGBOOST = "xgboost" if sys.platform == "darwin" else "xgboost-cpu"
 MODEL = "model"
 EXAMPLE_ROWS = 5
 PREDICTIONS = "example_predictions.json"
@@ -96,8 +105,10 @@ def log_pipeline(
     example = rows.head(EXAMPLE_ROWS)
     target = run_id or run.run_id
     with tempfile.TemporaryDirectory() as folder:
-        code = Path(folder) / f"{COLUMNS.__name__}.py"
-        code.write_text(COLUMNS_SOURCE, encoding="utf-8", newline="\n")
+        code = []
+        for name, source in _code_of(model).items():
+            code.append(Path(folder) / f"{name}.py")
+            code[-1].write_text(source, encoding="utf-8", newline="\n")
         written = Path(folder) / Path(CONTRACT).name
         written.write_text(contract.to_json(), encoding="utf-8", newline="\n")
         with _inside(run_id):
@@ -109,14 +120,28 @@ def log_pipeline(
                     skops_trusted_types=list(ALLOWED_TYPES),
                     signature=signature_of(contract),
                     input_example=example,
-                    pip_requirements=pinned(PACKAGES),
-                    code_paths=[str(code)],
+                    pip_requirements=pinned(_packages_of(model)),
+                    code_paths=[str(path) for path in code],
                     extra_files=[str(written)],
                     metadata=metadata_of(contract, table_key),
                 )
             except MlflowException as error:
                 raise TypeError(f"the model cannot be saved safely: {error}") from error
             mlflow.log_text(predictions_text(model.predict(example)), PREDICTIONS, run_id=target)
+
+
+def _code_of(model: Pipeline) -> dict[str, str]:
+    """Return the modules of ours that a model is made of, by name."""
+    code = {COLUMNS.__name__: COLUMNS_SOURCE}
+    if type(estimator_of(model)).__module__ == BOOSTING.__name__:
+        code[BOOSTING.__name__] = BOOSTING_SOURCE
+    return code
+
+
+def _packages_of(model: Pipeline) -> list[str]:
+    """Return the packages that a model imports."""
+    boosted = isinstance(estimator_of(model), (BOOSTING.XGBoostClassifier, BOOSTING.XGBoostRegressor))
+    return [*PACKAGES, XGBOOST] if boosted else PACKAGES
 
 
 def metadata_of(contract: Contract, table_key: str) -> dict[str, Any]:

@@ -8,13 +8,14 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from lifecycle import figures
-from lifecycle.adapters import finals, local
+from lifecycle.adapters import finals, local, spacefiles
 from lifecycle.adapters.catalog import short_name
 from lifecycle.adapters.cli import Options
 from lifecycle.adapters.flavors import log_pipeline
 from lifecycle.adapters.progress import Progress
 from lifecycle.adapters.steps import Step, training_settings
 from lifecycle.contract import Contract
+from lifecycle.declared import space_of
 from lifecycle.errors import UserError
 from lifecycle.metrics import METRIC_NAMES, Metric, dummy_scores, resolve_metric
 from lifecycle.models import MODEL_NAMES, MODELS, choose_models, left_out_models, space_for
@@ -35,7 +36,6 @@ AS_TYPED = (
     "patience",
     "resume",
     "warm_start",
-    "space",
     "max_latency_ms",
     "max_size_mb",
 )
@@ -57,15 +57,30 @@ def settings_for(step: str, options: Options, contract: Contract) -> SearchSetti
                 f"models: tune_lr searches over logistic regression alone, not {','.join(asked)!r}; use tune_multi."
             )
         asked = ("logreg",)
+    space = spacefiles.read(options["space"], contract.task, asked)
+    declared = space_of(space) if space else {}
     return SearchSettings(
-        models=choose_models(asked, contract, training["max_rows"] or contract.rows),
+        models=choose_models(asked or tuple(declared), contract, training["max_rows"] or contract.rows),
         metric=resolve_metric(options["metric"], contract).name,
         max_evals=options["max_evals"],
         parallelism=options["parallelism"] or local.cores(),
         seed=options["seed"],
+        space=space,
         **{name: options[name] for name in AS_TYPED},
         **training,
     )
+
+
+def models_asked(options: Options) -> tuple[str, ...]:
+    """Return the models that were asked for, by name or by a space file; empty where none were.
+
+    Raises
+    ------
+    UserError
+        Where the space file cannot be searched over.
+    """
+    asked = parse_names(options["models"])
+    return asked or tuple(space_of(spacefiles.read(options["space"]) or "{}"))
 
 
 def check(options: Options) -> None:
@@ -78,6 +93,7 @@ def check(options: Options) -> None:
     """
     for name in parse_names(options["models"]):
         one_of("models", name, MODEL_NAMES)
+    space = spacefiles.read(options["space"], models=parse_names(options["models"]))
     if options["metric"]:
         one_of("metric", options["metric"], METRIC_NAMES)
     SearchSettings(
@@ -86,6 +102,7 @@ def check(options: Options) -> None:
         max_evals=options["max_evals"],
         parallelism=1 if options["parallelism"] == 0 else options["parallelism"],
         threshold=options["threshold"],
+        space=space,
         **{name: options[name] for name in AS_TYPED},
     )
 
@@ -106,7 +123,7 @@ def run(step: Step) -> None:
     settings = settings_for(step.name, step.options, step.contract)
     if step.begin(asdict(settings)):
         return
-    if not parse_names(step.options["models"]) and step.name != "tune_lr":
+    if not parse_names(step.options["models"]) and not settings.space and step.name != "tune_lr":
         left_out = left_out_models(step.contract, settings.max_rows or step.contract.rows)
         for model, reason in left_out.items():
             print(f"{step.name}: {model} is left out, the table has {reason}.")
@@ -130,7 +147,8 @@ def run(step: Step) -> None:
 def _trials(step: Step, settings: SearchSettings, metric: Metric, objective: Objective) -> list[TrialRecord]:
     """Run the search; every trial is a child run from the moment it is handed to the engine."""
     selected = f"{'test' if settings.select_on == 'test' else 'cv'}_{metric.name}"
-    suggester = Suggester(space_for(settings.models, step.contract), settings.algo, metric, settings.seed)
+    space = space_of(settings.space) if settings.space else space_for(settings.models, step.contract)
+    suggester = Suggester(space, settings.algo, metric, settings.seed)
     progress = Progress(f"{step.name} {short_name(step.options['data'])}", settings.max_evals, metric, selected)
     children: dict[int, str] = {}
 

@@ -249,7 +249,7 @@ def absolute(asked: str) -> str:
 
 def handed_on(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options for a step that runs in the project's folder: paths relative to this one become absolute."""
-    paths = {name: absolute(options[name]) for name in ("data", "test_data") if options.get(name)}
+    paths = {name: absolute(options[name]) for name in ("data", "test_data", "space") if options.get(name)}
     return {**options, **paths}
 
 
