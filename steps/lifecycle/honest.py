@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from lifecycle.contract import Contract
 from lifecycle.metrics import Metric
@@ -105,6 +106,11 @@ def places_of(contract: Contract, labels: Any) -> npt.NDArray[np.int16]:
     place = {label: index for index, label in enumerate(contract.classes)}
     values = np.asarray(labels).tolist()
     return np.fromiter((place[label] for label in values), dtype=np.int16, count=len(values))
+
+
+def truth_of(contract: Contract, labels: "pd.Series[Any]") -> npt.NDArray[Any]:
+    """Return labels as scores are counted from them: places in the classes, or values in the target's units."""
+    return places_of(contract, labels) if contract.classes else labels.to_numpy(np.float64)
 
 
 def bags_of(strata: Sequence[Places], most: int, chance: np.random.Generator) -> list[list[Places]]:

@@ -226,11 +226,6 @@ def said_by(contract: Contract, model: Any, rows: Any) -> Predictions:
     return Predictions(places_of(contract, predicted), response)
 
 
-def truth_of(contract: Contract, labels: "pd.Series[Any]") -> Any:
-    """Return labels as `lifecycle.honest` takes them: places in the classes, or values."""
-    return places_of(contract, labels) if contract.classes else labels.to_numpy(np.float64)
-
-
 class Folds:
     """The folds of a table, preprocessed.
 
