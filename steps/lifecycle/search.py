@@ -11,15 +11,17 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 from hyperopt import STATUS_FAIL, STATUS_OK, Trials, anneal, rand, tpe
 from hyperopt.base import JOB_STATE_DONE, Domain
 
 from lifecycle.errors import UserError, listed
+from lifecycle.honest import chosen
 from lifecycle.metrics import Metric
 from lifecycle.models import MODELS
 from lifecycle.settings import SearchSettings
 from lifecycle.spaces import Space, Values, compile_space, point_of, values_of
-from lifecycle.trials import FINISHED, TrialRecord
+from lifecycle.trials import FINISHED, INFEASIBLE, Limits, TrialRecord
 
 LAG = 8
 REDRAWS = 10
@@ -154,8 +156,13 @@ def run_search(
     return [records[number] for number in sorted(records)]
 
 
-def best_record(records: Sequence[TrialRecord], metric: Metric, task: str) -> TrialRecord:
-    """Choose the winner of a search.
+def best_record(
+    records: Sequence[TrialRecord],
+    metric: Metric,
+    task: str,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+) -> TrialRecord:
+    """Choose the winner of a search by the one-standard-error rule.
 
     Parameters
     ----------
@@ -165,11 +172,15 @@ def best_record(records: Sequence[TrialRecord], metric: Metric, task: str) -> Tr
         What to choose by.
     task : str
         Says which models are simpler.
+    limits : Limits
+        Of the search, for the sentence where every trial is over one.
 
     Returns
     -------
     TrialRecord
-        The best score; of scores within 1e-9 (relative) the simpler model, then the earlier trial.
+        Of the trials whose cross-validated score is within one standard error of the best, the simplest by
+        `simplicity`, of equals the better score, then the earlier. Scores within 1e-9 (relative) are ties also where
+        there is no error, as under ``select_on=test``.
 
     Raises
     ------
@@ -180,17 +191,58 @@ def best_record(records: Sequence[TrialRecord], metric: Metric, task: str) -> Tr
     if not records:
         raise UserError("timeout: the time was over before the first trial began; give more seconds.")
     if not good:
+        over = [record for record in records if record.status == INFEASIBLE]
+        if over:
+            raise UserError(_all_over(over, len(records), limits))
         reasons = dict.fromkeys(f"{record.values['model']}: {record.error}" for record in records)
         raise UserError(
             f"models: all {len(records)} trials failed ({listed(reasons, most=5)}); mend the table or the models."
         )
-    return good[
-        best_of(
-            [record.score for record in good],
-            [MODELS[task][record.values["model"]].rank for record in good],
-            metric,
-        )
-    ]
+    errors = standard_errors(good, metric)
+    if not errors.any():
+        ranks = [MODELS[task][record.values["model"]].rank for record in good]
+        return good[best_of([record.score for record in good], ranks, metric)]
+    losses = np.array([[metric.loss(record.score) for record in good]])
+    return good[int(chosen(losses, np.maximum(errors, TIE * np.abs(losses[0])), simplicity(good, task))[0])]
+
+
+def _all_over(over: Sequence[TrialRecord], trials: int, limits: Limits) -> str:
+    """Say that no trial keeps within the limits: the one that most are over, and the least that was found."""
+    broken = [limits.broken(record) for record in over]
+    names = [name for one in broken for name in one]
+    name = max(dict.fromkeys(names), key=names.count)
+    least = min(one[name][0] for one in broken if name in one)
+    unit = "ms for 1,000 rows" if name == "max_latency_ms" else "MB"
+    others = f" ({trials - len(over)} failed)" if trials > len(over) else ""
+    return (
+        f"{name}: none of {trials} trials{others} keeps within {getattr(limits, name):g} {unit}, the least found is "
+        f"{least:.3g}; give more than that, name smaller or faster models, or search longer."
+    )
+
+
+def standard_errors(records: Sequence[TrialRecord], metric: Metric) -> npt.NDArray[np.float64]:
+    """Return the standard error of each trial's mean over its folds, in the metric's units; 0 for a single score."""
+    found = []
+    for record in records:
+        spread = record.metrics.get(f"cv_{metric.name}_std", 0.0) if f"cv_{metric.name}" in record.metrics else 0.0
+        on_folds = record.folds_done > 1 and record.score == record.metrics.get(f"cv_{metric.name}")
+        # The tracked deviation has the divisor n, an error wants n - 1.
+        found.append(spread / np.sqrt(record.folds_done - 1) if on_folds and np.isfinite(spread) else 0.0)
+    return np.array(found, dtype=np.float64)
+
+
+def simplicity(records: Sequence[TrialRecord], task: str) -> npt.NDArray[np.int64]:
+    """Return how simple each trial's model is, smaller for simpler: by the model's rank, then by its size.
+
+    Sizes are told apart by factors of two, since a few bytes make no model faster. Seconds have no say: they differ
+    from run to run, and the same search must have the same winner.
+    """
+    keys = []
+    for record in records:
+        known = np.isfinite(record.size_mb) and record.size_mb > 0
+        octave = round(float(np.log2(record.size_mb * 1e6))) if known else 0
+        keys.append(MODELS[task][record.values["model"]].rank * 1000 + octave)
+    return np.array(keys, dtype=np.int64)
 
 
 def best_of(scores: Sequence[float], ranks: Sequence[float], metric: Metric) -> int:

@@ -1,5 +1,6 @@
 """Trial records, and the objective that makes them: a plain function of a prepared table and a point's values."""
 
+import pickle
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -14,13 +15,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
 
 from lifecycle.contract import Contract
+from lifecycle.honest import Predictions, places_of
 from lifecycle.metrics import Metric, over_folds, prefixed, score_all
 from lifecycle.models import make_estimator, pipeline, preprocessor, response_of, scores_of, toward
 from lifecycle.spaces import Values
 from lifecycle.table import PreparedTable, TestRows
-from lifecycle.thresholds import FoldScores, cross_fitted_scores, pooled_threshold
+from lifecycle.thresholds import FoldScores, cross_fitted_thresholds, labels_at, pooled_threshold
 
-FINISHED, FAILED = "finished", "failed"
+FINISHED, FAILED, INFEASIBLE = "finished", "failed", "infeasible"
 MOST_CACHED_CELLS = 20_000_000
 
 
@@ -35,7 +37,7 @@ class TrialRecord:
     values : dict
         ``model`` and its hyperparameters.
     status : str
-        ``finished`` or ``failed``.
+        ``finished``, ``failed``, or ``infeasible``: scored, but over a limit of the search, so that it cannot win.
     score : float
         By the search's metric; NaN for a failed one.
     metrics : dict of str to float
@@ -47,7 +49,7 @@ class TrialRecord:
     started, ended : float
         Wall clock, seconds since 1970.
     error : str
-        Why it failed.
+        Why it failed, or which limit it is over.
     warnings : int
         How often the estimator warned that it had not converged.
     folds_done : int
@@ -56,6 +58,12 @@ class TrialRecord:
         The fitted pipeline, where it was asked for.
     threshold : float or None
         At which the positive class is predicted, chosen on out-of-fold predictions; None for the estimator's own.
+    latency_ms : float
+        Milliseconds to predict 1,000 raw rows, from the fastest of the folds' predictions.
+    size_mb : float
+        Megabytes (10**6 bytes) of the largest fold's model, pickled.
+    out_of_fold : Predictions or None
+        Of the validated rows, fold after fold; None where it was scored on the test rows, or is not kept.
     """
 
     number: int
@@ -73,6 +81,50 @@ class TrialRecord:
     folds_done: int = 0
     model: Pipeline | None = None
     threshold: float | None = None
+    latency_ms: float = float("nan")
+    size_mb: float = float("nan")
+    out_of_fold: Predictions | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a trial's model may take; 0 for no limit.
+
+    Attributes
+    ----------
+    max_latency_ms : float
+        Milliseconds to predict 1,000 raw rows.
+    max_size_mb : float
+        Megabytes.
+    """
+
+    max_latency_ms: float = 0.0
+    max_size_mb: float = 0.0
+
+    def broken(self, record: TrialRecord) -> dict[str, tuple[float, float]]:
+        """Return what a trial has and what it may have, by the option that it breaks."""
+        have = {"max_latency_ms": record.latency_ms, "max_size_mb": record.size_mb}
+        return {name: (value, getattr(self, name)) for name, value in have.items() if 0 < getattr(self, name) < value}
+
+
+class Counted:
+    """A file that keeps nothing but the number of bytes written to it."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def write(self, data: Any) -> int:
+        """Count some bytes."""
+        size = memoryview(data).nbytes
+        self.bytes += size
+        return size
+
+
+def megabytes(model: Any) -> float:
+    """Return how large a model is when it is pickled, in units of 10**6 bytes; nothing is kept of the pickle."""
+    counted = Counted()
+    pickle.Pickler(counted, protocol=5).dump(model)
+    return counted.bytes / 1e6
 
 
 @dataclass(frozen=True)
@@ -89,6 +141,12 @@ class FoldResult:
         The response to each validated row, for two classes.
     default : float
         The threshold that the estimator itself takes.
+    predicted : Predictions or None
+        What was said of the validated rows, in order.
+    latency_ms : float
+        Milliseconds for 1,000 raw rows, preprocessing and prediction.
+    size_mb : float
+        Megabytes of preprocessing and estimator.
     """
 
     scores: dict[str, float]
@@ -96,11 +154,14 @@ class FoldResult:
     score_seconds: float
     said: FoldScores | None = None
     default: float = 0.5
+    predicted: Predictions | None = None
+    latency_ms: float = float("nan")
+    size_mb: float = float("nan")
 
 
 def summed_up(
     contract: Contract, folds: Sequence[FoldResult], choose_threshold: bool
-) -> tuple[dict[str, float], float | None]:
+) -> tuple[dict[str, float], float | None, Predictions | None]:
     """Bring the results of all folds together.
 
     Parameters
@@ -119,12 +180,50 @@ def summed_up(
         ``cv_<metric>`` and ``cv_<metric>_std``.
     threshold : float or None
         The chosen one.
+    out_of_fold : Predictions or None
+        Of all folds, one after the other, at the thresholds that they are scored at; None for no folds.
     """
     said = [fold.said for fold in folds if fold.said is not None]
+    parts = [fold.predicted for fold in folds if fold.predicted is not None]
     if not choose_threshold or len(said) < len(folds):
-        return over_folds([fold.scores for fold in folds]), None
+        return over_folds([fold.scores for fold in folds]), None, joined(parts)
     default = folds[0].default
-    return over_folds(cross_fitted_scores(said, contract, default)), pooled_threshold(said, contract, default)
+    thresholds = cross_fitted_thresholds(said, contract, default)
+    labels = [labels_at(one.scores, cut, contract) for one, cut in zip(said, thresholds, strict=True)]
+    scores = [score_all(contract, one.labels, mine, one.scores) for one, mine in zip(said, labels, strict=True)]
+    parts = [Predictions(places_of(contract, mine), one.scores) for one, mine in zip(said, labels, strict=True)]
+    return over_folds(scores), pooled_threshold(said, contract, default), joined(parts)
+
+
+def joined(parts: Sequence[Predictions]) -> Predictions | None:
+    """Put predictions one after the other; None for none."""
+    if not parts:
+        return None
+    responses = [part.response for part in parts if part.response is not None]
+    return Predictions(
+        np.concatenate([part.predicted for part in parts]),
+        np.concatenate(responses) if len(responses) == len(parts) else None,
+    )
+
+
+def said_by(contract: Contract, model: Any, rows: Any) -> Predictions:
+    """Return what a fitted model says of rows.
+
+    Parameters
+    ----------
+    contract : Contract
+        Of the table.
+    model : fitted estimator or pipeline
+        Of the target's own labels or units.
+    rows : array or DataFrame, shape (n, columns)
+        What it takes.
+    """
+    predicted = model.predict(rows)
+    if not contract.classes:
+        return Predictions(np.asarray(predicted, np.float64))
+    binary = len(contract.classes) == 2
+    response = response_of(contract, model, rows)[0] if binary else scores_of(model, rows, len(contract.classes))
+    return Predictions(places_of(contract, predicted), response)
 
 
 class Folds:
@@ -144,7 +243,7 @@ class Folds:
         self._labels = table.labels.to_numpy()
 
     @cached_property
-    def _kept(self) -> list[tuple[Any, Any, Any, Any]] | None:
+    def _kept(self) -> list[tuple[Any, Any, Any, Any, float, float]] | None:
         """Every fold's design; None where they would fill the memory."""
         kept, cells = [], 0
         for index in range(len(self.table.fold_pairs)):
@@ -155,11 +254,15 @@ class Folds:
             kept.append(made)
         return kept
 
-    def _make(self, index: int) -> tuple[Any, Any, Any, Any]:
+    def _make(self, index: int) -> tuple[Any, Any, Any, Any, float, float]:
+        """Preprocess a fold; the seconds that its held rows took, and the megabytes of the preprocessor, stand last."""
         fit, validate = self.table.fold_pairs[index]
         before, rows = preprocessor(self.table.contract), self.table.rows
-        one, other = before.fit_transform(rows.iloc[fit]), before.transform(rows.iloc[validate])
-        return one, self._labels[fit], other, self._labels[validate]
+        one, held = before.fit_transform(rows.iloc[fit]), rows.iloc[validate]
+        began = time.perf_counter()
+        other = before.transform(held)
+        seconds = time.perf_counter() - began
+        return one, self._labels[fit], other, self._labels[validate], seconds, megabytes(before)
 
     def evaluate(self, make: Callable[[], BaseEstimator]) -> Iterator[FoldResult]:
         """Fit and score an estimator on each fold in turn.
@@ -177,19 +280,25 @@ class Folds:
         contract = self.table.contract
         for index in range(len(self.table.fold_pairs)):
             before = time.perf_counter()
-            rows, labels, held_rows, held_labels = self._make(index) if self._kept is None else self._kept[index]
+            made = self._make(index) if self._kept is None else self._kept[index]
+            rows, labels, held_rows, held_labels, seconds, size = made
             estimator = make()
             began = time.perf_counter()
             estimator.fit(rows, labels)
             fitted = time.perf_counter()
+            predicted = estimator.predict(held_rows)
+            latency = (time.perf_counter() - fitted + seconds) / len(held_labels) * 1e6
             ranks = toward(contract, scores_of(estimator, held_rows, len(contract.classes)))
-            scores = score_all(contract, held_labels, estimator.predict(held_rows), ranks)
-            said, default = None, 0.5
+            scores = score_all(contract, held_labels, predicted, ranks)
+            said, default, response = None, 0.5, ranks
             if ranks is not None and len(contract.classes) == 2:
                 response, default = response_of(contract, estimator, held_rows)
                 said = FoldScores(held_labels, response)
+            places = places_of(contract, predicted) if contract.classes else np.asarray(predicted, np.float64)
+            whole = Predictions(places, response)
+            size += megabytes(estimator)
             spent = time.perf_counter() - fitted + began - before
-            yield FoldResult(scores, fitted - began, spent, said, default)
+            yield FoldResult(scores, fitted - began, spent, said, default, whole, latency, size)
 
 
 def score_model(contract: Contract, model: Pipeline, rows: pd.DataFrame, labels: "pd.Series[Any]") -> dict[str, float]:
@@ -229,6 +338,8 @@ class Objective:
         Whether each record bears its model, fitted on all training rows.
     choose_threshold : bool
         Whether each point's decision threshold is chosen on its out-of-fold predictions.
+    limits : Limits
+        What a model may take; a point over one is infeasible.
     """
 
     def __init__(
@@ -239,7 +350,9 @@ class Objective:
         test: TestRows | None = None,
         keep_models: bool = False,
         choose_threshold: bool = False,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
+        self.limits = limits
         self.table = table
         self._folds = Folds(table)
         self._task = table.contract.task
@@ -277,8 +390,13 @@ class Objective:
                     self._score_on_test(record, self.test)
                 if not np.isfinite(record.score):
                     raise ArithmeticError(f"{self.metric.name} came out as {record.score}")
+                over = self.limits.broken(record)
+                if over:
+                    record.status, record.model = INFEASIBLE, None
+                    record.error = "; ".join(f"{name}: {has:.4g} is over {may:g}" for name, (has, may) in over.items())
             except Exception as error:  # noqa: BLE001 - any failure of an estimator is a failed trial, not the search's
                 record.status, record.score, record.model = FAILED, float("nan"), None
+                record.out_of_fold = None
                 record.error = f"{type(error).__name__}: {error}"
         record.warnings = sum(issubclass(w.category, ConvergenceWarning) for w in caught)
         record.ended = time.time()
@@ -291,7 +409,11 @@ class Objective:
             record.fit_seconds += fold.fit_seconds
             record.score_seconds += fold.score_seconds
             record.folds_done += 1
-        record.metrics, record.threshold = summed_up(self.table.contract, folds, self.choose_threshold)
+        found = summed_up(self.table.contract, folds, self.choose_threshold)
+        record.metrics, record.threshold, record.out_of_fold = found
+        # Other work on the machine can only make a prediction slower.
+        record.latency_ms = min((fold.latency_ms for fold in folds), default=float("nan"))
+        record.size_mb = max((fold.size_mb for fold in folds), default=float("nan"))
         record.score = record.metrics.get(f"cv_{self.metric.name}", float("nan"))
         if self.keep_models:
             record.model = self.refit(record.values, record.threshold)
@@ -305,6 +427,10 @@ class Objective:
         model = self.refit(record.values, record.threshold)
         fitted = time.perf_counter()
         record.metrics = prefixed("train", score_model(contract, model, table.rows, table.labels))
+        scored = time.perf_counter()
+        model.predict(test.rows)
+        record.latency_ms = (time.perf_counter() - scored) / len(test.labels) * 1e6
+        record.size_mb, record.out_of_fold = megabytes(model), None
         record.metrics |= prefixed("test", score_model(contract, model, test.rows, test.labels))
         record.fit_seconds += fitted - began
         record.score_seconds += time.perf_counter() - fitted

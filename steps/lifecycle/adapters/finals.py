@@ -34,7 +34,7 @@ def log_plain(step: Step, fit: Callable[[Pipeline], Pipeline]) -> None:
     # As trials run: on busy cores the threads of BLAS wait for one another, and lsqr takes 20 times as long.
     with threadpool_limits(1):
         folds = list(Folds(step.table).evaluate(lambda: plain_estimator(contract.task, seed)))
-        metrics, threshold = summed_up(contract, folds, bool(step.options["threshold"]))
+        metrics, threshold, _ = summed_up(contract, folds, bool(step.options["threshold"]))
         known = metrics | {
             "fit_seconds": sum(fold.fit_seconds for fold in folds),
             "score_seconds": sum(fold.score_seconds for fold in folds),

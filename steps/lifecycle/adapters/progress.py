@@ -6,7 +6,7 @@ import time
 from tqdm import tqdm
 
 from lifecycle.metrics import Metric
-from lifecycle.trials import FINISHED, TrialRecord
+from lifecycle.trials import FAILED, FINISHED, TrialRecord
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -38,9 +38,11 @@ class Progress:
     def trial(self, record: TrialRecord) -> None:
         """Count a trial."""
         self._done += 1
-        if record.status != FINISHED:
+        if record.status == FAILED:
             self.failed += 1
-        elif not self.metric.better(self.best, record.score) and self.best != record.score:
+        elif (
+            record.status == FINISHED and not self.metric.better(self.best, record.score) and self.best != record.score
+        ):
             self.best = record.score
         note = f"best {self.selected} {self.best:.4g}" + (f", {self.failed} failed" if self.failed else "")
         self._bar.set_postfix_str(note, refresh=False)

@@ -8,10 +8,11 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from lifecycle import figures
-from lifecycle.adapters import finals, local, spacefiles
+from lifecycle.adapters import finals, local, outcomes, spacefiles
 from lifecycle.adapters.catalog import short_name
 from lifecycle.adapters.cli import Options
 from lifecycle.adapters.flavors import log_pipeline
+from lifecycle.adapters.predictions import Keeper
 from lifecycle.adapters.progress import Progress
 from lifecycle.adapters.steps import Step, training_settings
 from lifecycle.contract import Contract
@@ -23,7 +24,7 @@ from lifecycle.search import Suggester, best_record, run_search
 from lifecycle.settings import SearchSettings, one_of, parse_names
 from lifecycle.spaces import Values
 from lifecycle.table import TestRows
-from lifecycle.trials import FAILED, Objective, TrialRecord
+from lifecycle.trials import FAILED, INFEASIBLE, Limits, Objective, TrialRecord
 
 # Options that are handed to the settings as typed.
 AS_TYPED = (
@@ -135,11 +136,12 @@ def run(step: Step) -> None:
     test = step.test_rows() if on_test else None
     if on_test:
         step.run.log(tags={"optimistic": "true"})
+    limits = Limits(settings.max_latency_ms, settings.max_size_mb)
     objective = Objective(
-        step.table, metric, settings.seed, test, settings.log_models == "all", bool(settings.threshold)
+        step.table, metric, settings.seed, test, settings.log_models == "all", bool(settings.threshold), limits
     )
     records = _trials(step, settings, metric, objective)
-    best = best_record(records, metric, step.contract.task)
+    best = best_record(records, metric, step.contract.task, limits)
     _draw(step, records, metric, test)
     _finish(step, metric, objective, records, best, test or step.test_rows())
 
@@ -151,6 +153,7 @@ def _trials(step: Step, settings: SearchSettings, metric: Metric, objective: Obj
     suggester = Suggester(space, settings.algo, metric, settings.seed)
     progress = Progress(f"{step.name} {short_name(step.options['data'])}", settings.max_evals, metric, selected)
     children: dict[int, str] = {}
+    keeper = Keeper(step.run, step.table, metric)
 
     def started(number: int, values: Values) -> None:
         children[number] = step.run.child(f"{number:03d} {values['model']}", {"lifecycle.step": "trial"})
@@ -160,6 +163,7 @@ def _trials(step: Step, settings: SearchSettings, metric: Metric, objective: Obj
         if record.model is not None:
             log_pipeline(step.run, record.model, step.contract, step.table.rows, step.identity.key, child)
             record.model = None
+        keeper.trial(child, record)
         step.run.end_trial(child, record)
         progress.trial(record)
 
@@ -197,19 +201,27 @@ def _finish(
         metrics={
             "trials": len(records),
             "failed_trials": failed,
+            "infeasible_trials": sum(record.status == INFEASIBLE for record in records),
             "trials_fit_seconds": sum(record.fit_seconds for record in records),
             "trials_score_seconds": sum(record.score_seconds for record in records),
         },
         params={f"best_{name}": value for name, value in best.values.items()},
         tags={"lifecycle.best_trial": str(best.number)},
     )
-    seconds = {"fit_seconds": best.fit_seconds, "score_seconds": best.score_seconds}
+    seconds = {
+        "fit_seconds": best.fit_seconds,
+        "score_seconds": best.score_seconds,
+        "latency_ms": best.latency_ms,
+        "size_mb": best.size_mb,
+    }
     # Under select_on=test the winner has no cross-validated score, and is no candidate.
     known = {name: value for name, value in best.metrics.items() if name.startswith("cv_")} | seconds
     with threadpool_limits(1):
         model = objective.refit(best.values, best.threshold)
     choice = MODELS[step.contract.task][best.values["model"]]
     finals.log_final(step, model, choice.label, choice.rank, known, test)
+    with threadpool_limits(1):
+        outcomes.log(step, metric, objective, records, best, model, test)
 
 
 def _draw(step: Step, records: list[TrialRecord], metric: Metric, test: TestRows | None) -> None:
