@@ -1,5 +1,6 @@
 """Trial records, and the objective that makes them: a plain function of a prepared table and a point's values."""
 
+import pickle
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -91,6 +92,37 @@ def lost(number: int, values: Values, started: float, why: str) -> TrialRecord:
     """
     params = {name: value for name, value in values.items() if name != "model"}
     return TrialRecord(number, values, FAILED, params=params, started=started, ended=time.time(), error=why)
+
+
+def timed_out(seconds: float) -> str:
+    """Say that a trial took longer than it may."""
+    return f"trial_timeout: the trial was ended after {seconds:g} seconds"
+
+
+def packed(objective: Callable[[int, Values], TrialRecord], number: int, values: Values) -> bytes:
+    """Evaluate a point where the record must go to another process.
+
+    Returns
+    -------
+    bytes
+        The record, pickled; where it cannot be, because of what an estimator put into it, a failed one that says so.
+    """
+    started = time.time()
+    record = objective(number, values)
+    try:
+        return pickle.dumps(record, protocol=5)
+    except Exception as error:  # noqa: BLE001 - whatever an estimator's own pickling raises is a failed trial
+        why = f"the result cannot be sent: {type(error).__name__}: {error}"
+        return pickle.dumps(lost(number, values, started, why), protocol=5)
+
+
+def unpacked(data: bytes | bytearray, number: int, values: Values, started: float) -> TrialRecord:
+    """Return the record that `packed` gave; where it cannot be read, a failed one that says so."""
+    try:
+        record: TrialRecord = pickle.loads(data)
+    except Exception as error:  # noqa: BLE001 - whatever an estimator's own unpickling raises is a failed trial
+        return lost(number, values, started, f"the result cannot be read: {type(error).__name__}: {error}")
+    return record
 
 
 @dataclass(frozen=True)

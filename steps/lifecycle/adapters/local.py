@@ -19,7 +19,7 @@ from lifecycle.adapters import nursery
 from lifecycle.adapters.stored import free_bytes
 from lifecycle.errors import UserError
 from lifecycle.spaces import Values
-from lifecycle.trials import MOST_CACHED_CELLS, Objective, TrialRecord, lost
+from lifecycle.trials import MOST_CACHED_CELLS, Objective, TrialRecord, lost, timed_out, unpacked
 
 # Read by the libraries when they are loaded, so they must be set before a worker's python begins.
 ONE_THREAD = dict.fromkeys(
@@ -33,6 +33,8 @@ ONE_THREAD = dict.fromkeys(
     ),
     "1",
 )
+# Arrow's allocator would start a thread, and only a process with one thread forks safely.
+NO_THREAD = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 # A cell of a sparse design: its number and its column. Of the memory that is free a quarter may hold designs.
 CELL_BYTES, SHARE = 12, 0.25
 SECONDS_TO_END = 5
@@ -114,7 +116,7 @@ class Nursery:
             # In a session of its own: Ctrl-C is for the parent, which ends the others in its own time.
             self._process = subprocess.Popen(
                 [sys.executable, "-c", code],
-                env={**os.environ, **ONE_THREAD},
+                env={**os.environ, **ONE_THREAD, **NO_THREAD},
                 pass_fds=(theirs.fileno(), data),
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
@@ -246,7 +248,7 @@ class Pool:
         with self._lock:
             self._closing = True
             self._nursery.close()
-        for _ in self._threads:
+        for _thread in self._threads:
             self._jobs.put(None)
         for one in self._threads:
             one.join()
@@ -296,12 +298,7 @@ class Pool:
             if code is None and not worker.parent.ready.is_set() and not self._closing:
                 raise unready(worker.parent) from None
             return None, lost(number, values, started, self._reason(code))
-        try:
-            record: TrialRecord = pickle.loads(data)
-        except Exception as error:  # noqa: BLE001 - whatever unpickling an estimator raises is a failed trial
-            why = f"the result cannot be read: {type(error).__name__}: {error}"
-            record = lost(number, values, started, why)
-        return worker, record
+        return worker, unpacked(data, number, values, started)
 
     def _fresh(self) -> Worker:
         """Return a new worker; of a nursery that has died a new one, with the objective anew."""
@@ -338,11 +335,6 @@ def unready(parent: Nursery) -> Exception:
             "as when memory runs out; set max_rows, which draws a sample."
         )
     return RuntimeError(f"the process that forks workers ended with {code} before the first trial")
-
-
-def timed_out(seconds: float) -> str:
-    """Say that a trial took longer than it may."""
-    return f"trial_timeout: the trial was ended after {seconds:g} seconds"
 
 
 def engine(objective: Objective, parallelism: int, trial_timeout: float = 0) -> Any:

@@ -15,7 +15,6 @@ import signal
 import socket
 import struct
 import sys
-import time
 from contextlib import suppress
 from typing import Any
 
@@ -173,6 +172,8 @@ def _kill_group(pid: int) -> None:
 
 def _work(tasks: socket.socket, objective: Any, nursery: int) -> None:
     """Evaluate points until there are no more; this is all that a worker does."""
+    from lifecycle.trials import packed
+
     code = 1
     try:
         _make_group(0)
@@ -183,7 +184,7 @@ def _work(tasks: socket.socket, objective: Any, nursery: int) -> None:
             # The kernel ends this process when the time is over, whatever it is doing then, and the nursery tells by
             # which signal it went.
             signal.setitimer(signal.ITIMER_REAL, seconds)
-            record = _evaluated(objective, number, values)
+            record = packed(objective, number, values)
             signal.setitimer(signal.ITIMER_REAL, 0)
             send(tasks, record)
     except (EOFError, OSError):
@@ -195,16 +196,3 @@ def _work(tasks: socket.socket, objective: Any, nursery: int) -> None:
 def _go_first() -> None:
     with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
         file.write(str(FIRST_TO_GO))
-
-
-def _evaluated(objective: Any, number: int, values: Any) -> bytes:
-    """Return a trial's record, pickled; one that cannot be pickled fails the trial."""
-    started = time.time()
-    record = objective(number, values)
-    try:
-        return pickle.dumps(record, protocol=5)
-    except Exception as error:  # noqa: BLE001 - whatever an estimator's own pickling raises is a failed trial
-        from lifecycle.trials import lost
-
-        why = f"the result cannot be sent: {type(error).__name__}: {error}"
-        return pickle.dumps(lost(number, values, started, why), protocol=5)
