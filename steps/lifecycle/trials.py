@@ -94,11 +94,6 @@ def lost(number: int, values: Values, started: float, why: str) -> TrialRecord:
     return TrialRecord(number, values, FAILED, params=params, started=started, ended=time.time(), error=why)
 
 
-def timed_out(seconds: float) -> str:
-    """Say that a trial took longer than it may."""
-    return f"trial_timeout: the trial was ended after {seconds:g} seconds"
-
-
 def packed(objective: Callable[[int, Values], TrialRecord], number: int, values: Values) -> bytes:
     """Evaluate a point where the record must go to another process.
 

@@ -19,7 +19,7 @@ from lifecycle.adapters import nursery
 from lifecycle.adapters.stored import free_bytes
 from lifecycle.errors import UserError
 from lifecycle.spaces import Values
-from lifecycle.trials import MOST_CACHED_CELLS, Objective, TrialRecord, lost, timed_out, unpacked
+from lifecycle.trials import MOST_CACHED_CELLS, Objective, TrialRecord, lost, unpacked
 
 # Read by the libraries when they are loaded, so they must be set before a worker's python begins.
 ONE_THREAD = dict.fromkeys(
@@ -318,12 +318,7 @@ class Pool:
             return "the search ended before the trial did"
         if code is None:
             return "the process that forks workers died, and its workers with it"
-        if code == -signal.SIGALRM and self._seconds:
-            return timed_out(self._seconds)
-        if code >= 0:
-            return f"the worker ended itself (exit code {code})"
-        memory = ", as when memory runs out" if code == -signal.SIGKILL else ""
-        return f"the worker died (signal {-code}, {signal.Signals(-code).name}{memory})"
+        return nursery.reason(code, self._seconds)
 
 
 def unready(parent: Nursery) -> Exception:

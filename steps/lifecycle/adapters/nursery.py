@@ -170,6 +170,94 @@ def _kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
+def evaluated_apart(objective: Any, number: int, values: Any, seconds: float) -> tuple[bytearray, int]:
+    """Evaluate a point in a process forked off this one for it, and wait for it.
+
+    Parameters
+    ----------
+    objective : Objective
+        What to evaluate; the child has it by being forked.
+    number : int
+        The trial's place in the search.
+    values : dict
+        ``model`` and its hyperparameters.
+    seconds : float
+        How long it may take; 0 for no limit.
+
+    Returns
+    -------
+    record : bytearray
+        Pickled; empty where the child gave none.
+    code : int
+        The child's exit code, negative for a signal.
+    """
+    from lifecycle.trials import packed
+
+    ours, theirs = socket.socketpair()
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _make_group(0)
+            _end_with(parent)
+            _go_first()
+            for number_of_signal in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
+                signal.signal(number_of_signal, signal.SIG_DFL)
+            send(theirs, timed(packed, objective, number, values, seconds))
+        finally:
+            os._exit(0)
+    theirs.close()
+    _make_group(pid)
+    data = bytearray()
+    with ours:
+        # A process that the child has left behind may hold its end open, so its own end is looked for too.
+        watched: list[Any] = [ours]
+        if hasattr(os, "pidfd_open"):
+            watched.append(os.pidfd_open(pid))
+        select.select(watched, [], [])
+        if len(watched) > 1:
+            if ours not in select.select([ours], [], [], 0)[0]:
+                _kill_group(pid)
+            os.close(watched[1])
+        with suppress(EOFError, OSError):
+            data = receive(ours)
+    # It has nothing more to do, nor has anything that it started.
+    _kill_group(pid)
+    _, status = os.waitpid(pid, 0)
+    return data, os.waitstatus_to_exitcode(status)
+
+
+def timed(work: Any, objective: Any, number: int, values: Any, seconds: float) -> bytes:
+    """Do a trial's work while the kernel's clock runs, which ends this process when the time is over."""
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    record: bytes = work(objective, number, values)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    return record
+
+
+def reason(code: int, seconds: float) -> str:
+    """Say why a worker ended in mid-trial.
+
+    Parameters
+    ----------
+    code : int
+        Its exit code, negative for a signal.
+    seconds : float
+        How long the trial might take; 0 for no limit.
+    """
+    if code == -signal.SIGALRM and seconds:
+        return timed_out(seconds)
+    if code >= 0:
+        return f"the worker ended itself (exit code {code})"
+    memory = ", as when memory runs out" if code == -signal.SIGKILL else ""
+    return f"the worker died (signal {-code}, {signal.Signals(-code).name}{memory})"
+
+
+def timed_out(seconds: float) -> str:
+    """Say that a trial took longer than it may."""
+    return f"trial_timeout: the trial was ended after {seconds:g} seconds"
+
+
 def _work(tasks: socket.socket, objective: Any, nursery: int) -> None:
     """Evaluate points until there are no more; this is all that a worker does."""
     from lifecycle.trials import packed
@@ -181,12 +269,7 @@ def _work(tasks: socket.socket, objective: Any, nursery: int) -> None:
         _go_first()
         while True:
             number, values, seconds = pickle.loads(receive(tasks))
-            # The kernel ends this process when the time is over, whatever it is doing then, and the nursery tells by
-            # which signal it went.
-            signal.setitimer(signal.ITIMER_REAL, seconds)
-            record = packed(objective, number, values)
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            send(tasks, record)
+            send(tasks, timed(packed, objective, number, values, seconds))
     except (EOFError, OSError):
         code = 0
     finally:

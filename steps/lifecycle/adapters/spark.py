@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -18,9 +17,11 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from lifecycle.adapters.local import ONE_THREAD
+from lifecycle.adapters.nursery import evaluated_apart, timed_out
+from lifecycle.adapters.nursery import reason as died
 from lifecycle.errors import UserError
 from lifecycle.spaces import Values
-from lifecycle.trials import MOST_CACHED_CELLS, Objective, TrialRecord, lost, packed, timed_out, unpacked
+from lifecycle.trials import MOST_CACHED_CELLS, Objective, TrialRecord, lost, unpacked
 
 JAVA = 17
 OWN = {
@@ -60,14 +61,18 @@ def check_java() -> None:
         raise UserError(f"engine: spark needs Java {JAVA} with jdk.incubator.vector, and found {found[0]}; {advice}.")
 
 
-def evaluated(rows: Iterable[tuple[int, Values]], shipped: Any, seconds: float) -> Iterator[tuple[int, bytes | None]]:
-    """Evaluate a task's points in an executor's python.
+def evaluated(
+    rows: Iterable[tuple[int, Values]], shipped: Any, seconds: float
+) -> Iterator[tuple[bytearray | None, int]]:
+    """Evaluate a task's points, each in a process of its own beside an executor's python.
+
+    So that what kills a trial does not kill the python, which would take seconds to import everything again, nor make
+    Spark try the trial another time.
 
     Parameters
     ----------
     rows : iterable of (number, values)
-        One trial. It is read before anything else: a task that leaves its partition unread costs its python worker, and
-        the next task starts another one, which imports everything again.
+        One trial. It is read before anything else: a task that leaves its partition unread costs its python, too.
     shipped : Broadcast of Objective
         What to evaluate.
     seconds : float
@@ -75,25 +80,20 @@ def evaluated(rows: Iterable[tuple[int, Values]], shipped: Any, seconds: float) 
 
     Yields
     ------
-    (number, bytes or None)
-        The pickled record; None where an earlier attempt at this task was lost. Sessions of others try a task several
-        times, and what killed one worker would kill the next.
+    (bytearray or None, int)
+        The pickled record, empty where there is none, and the exit code of its process. None where an earlier attempt
+        at this task was lost: sessions of others try a task several times, and what killed one executor might kill
+        the next.
     """
     from pyspark import TaskContext
 
     context = TaskContext.get()
     for number, values in list(rows):
         if context is not None and context.attemptNumber():
-            yield number, None
+            yield None, 0
             continue
-        objective = shipped.value
         with threadpool_limits(1):
-            # The kernel ends this python when the time is over, whatever it is doing then.
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.setitimer(signal.ITIMER_REAL, seconds)
-            record = packed(objective, number, values)
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        yield number, record
+            yield evaluated_apart(shipped.value, number, values, seconds)
 
 
 def prepared(rows: Iterable[int], shipped: Any) -> Iterator[int]:
@@ -218,21 +218,19 @@ class SparkEngine:
         try:
             self._context.setJobGroup(f"{self._group}-{number}", f"lifecycle: trial {number}", interruptOnCancel=True)
             rows: Any = self._context.parallelize([(number, values)], 1)
-            [(_, data)] = rows.mapPartitions(lambda some: evaluated(some, shipped, seconds)).collect()
-            why = "" if data is not None else LOST
+            [(data, code)] = rows.mapPartitions(lambda some: evaluated(some, shipped, seconds)).collect()
+            why = LOST if data is None else died(code, seconds)
         except Exception as error:  # noqa: BLE001 - Spark says by many types that a task was lost
-            data, why = None, reason(error)
+            data, why = None, said(error)
+            if seconds and time.time() - started >= seconds + GRACE:
+                why = timed_out(seconds)
         finally:
             clock.cancel()
             with self._lock:
                 self._under_way.discard(number)
-        if data is not None:
+        if data:
             return unpacked(data, number, values, started)
-        if self._closing:
-            why = ENDED
-        elif seconds and time.time() - started >= seconds:
-            why = timed_out(seconds)
-        return lost(number, values, started, why)
+        return lost(number, values, started, ENDED if self._closing else why)
 
     def _cancel(self, number: int) -> None:
         """End a trial's job. Spark interrupts its task, and kills the python that does not end at once."""
@@ -266,7 +264,7 @@ def slots(context: Any) -> int:
         cores = sum(executors.apply(place).totalCores() for place in range(executors.size()))
     except Exception:  # noqa: BLE001 - a session may keep its JVM to itself
         cores = context.defaultParallelism
-    return max(cores // int(context.getConf().get("spark.task.cpus", "1")), 1)
+    return max(int(cores) // int(context.getConf().get("spark.task.cpus", "1")), 1)
 
 
 def active_tasks(context: Any, group: str) -> bool:
@@ -277,14 +275,14 @@ def active_tasks(context: Any, group: str) -> bool:
     return any(stage is not None and stage.numActiveTasks > 0 for stage in stages)
 
 
-def reason(error: Exception) -> str:
+def said(error: Exception) -> str:
     """Say in a sentence why a job failed, from what Spark says in a hundred lines."""
     text = str(error)
     if "ExecutorLostFailure" in text:
         found = re.search(r"ExecutorLostFailure \(([^)]*)\)", text)
         return f"the executor was lost ({found[1] if found else 'Spark does not say how'})"
     if "Python worker exited unexpectedly" in text:
-        return "the worker died (an executor's python ended in mid-trial)"
+        return "the worker died (an executor's python was ended from outside)"
     said = re.search(r"Caused by: (.*)|Job aborted due to stage failure: (.*)", text)
     line = next(filter(None, said.groups()), "") if said else text.strip().splitlines()[0] if text.strip() else ""
     return f"Spark ended the trial: {type(error).__name__}: {line}"
