@@ -7,6 +7,7 @@ from lifecycle.adapters import cli, searches, steps
 def main(options: cli.Options) -> None:
     """Search over logistic regression: C, solver, class_weight."""
     searches.check(options)
+    searches.start_workers(options)
     with steps.opened("tune_lr", options) as step:
         searches.run(step)
 

@@ -7,6 +7,7 @@ from lifecycle.adapters import cli, searches, steps
 def main(options: cli.Options) -> None:
     """Search over several kinds of estimators, each with its own ranges."""
     searches.check(options)
+    searches.start_workers(options)
     with steps.opened("tune_multi", options) as step:
         searches.run(step)
 

@@ -127,6 +127,50 @@ def megabytes(model: Any) -> float:
     return counted.bytes / 1e6
 
 
+def lost(number: int, values: Values, started: float, why: str) -> TrialRecord:
+    """Return the failed record of a trial whose worker gave none.
+
+    Parameters
+    ----------
+    number : int
+        Its place in the search.
+    values : dict
+        ``model`` and its hyperparameters; with no estimator to ask, they are its ``params``.
+    started : float
+        Wall clock, seconds since 1970.
+    why : str
+        What became of it.
+    """
+    params = {name: value for name, value in values.items() if name != "model"}
+    return TrialRecord(number, values, FAILED, params=params, started=started, ended=time.time(), error=why)
+
+
+def packed(objective: Callable[[int, Values], TrialRecord], number: int, values: Values) -> bytes:
+    """Evaluate a point where the record must go to another process.
+
+    Returns
+    -------
+    bytes
+        The record, pickled; where it cannot be, because of what an estimator put into it, a failed one that says so.
+    """
+    started = time.time()
+    record = objective(number, values)
+    try:
+        return pickle.dumps(record, protocol=5)
+    except Exception as error:  # noqa: BLE001 - whatever an estimator's own pickling raises is a failed trial
+        why = f"the result cannot be sent: {type(error).__name__}: {error}"
+        return pickle.dumps(lost(number, values, started, why), protocol=5)
+
+
+def unpacked(data: bytes | bytearray, number: int, values: Values, started: float) -> TrialRecord:
+    """Return the record that `packed` gave; where it cannot be read, a failed one that says so."""
+    try:
+        record: TrialRecord = pickle.loads(data)
+    except Exception as error:  # noqa: BLE001 - whatever an estimator's own unpickling raises is a failed trial
+        return lost(number, values, started, f"the result cannot be read: {type(error).__name__}: {error}")
+    return record
+
+
 @dataclass(frozen=True)
 class FoldResult:
     """What one fold gave.
@@ -241,6 +285,12 @@ class Folds:
     def __init__(self, table: PreparedTable) -> None:
         self.table = table
         self._labels = table.labels.to_numpy()
+        self._most_cells = MOST_CACHED_CELLS
+
+    def make_ready(self, most_cells: int) -> None:
+        """Make the designs that are kept, up to a number of cells."""
+        self._most_cells = most_cells
+        _ = self._kept
 
     @cached_property
     def _kept(self) -> list[tuple[Any, Any, Any, Any, float, float]] | None:
@@ -249,7 +299,7 @@ class Folds:
         for index in range(len(self.table.fold_pairs)):
             made = self._make(index)
             cells += sum(part.nnz if hasattr(part, "nnz") else part.size for part in (made[0], made[2]))
-            if cells > MOST_CACHED_CELLS:
+            if cells > self._most_cells:
                 return None
             kept.append(made)
         return kept
@@ -361,6 +411,17 @@ class Objective:
         self.test = test
         self.keep_models = keep_models
         self.choose_threshold = choose_threshold
+
+    def make_ready(self, most_cells: int) -> None:
+        """Make what all trials read, before there is more than one process to read it.
+
+        Parameters
+        ----------
+        most_cells : int
+            Cells of designs that may be kept.
+        """
+        if self.test is None or self.choose_threshold:
+            self._folds.make_ready(most_cells)
 
     def __call__(self, number: int, values: Values) -> TrialRecord:
         """Evaluate a point.

@@ -108,6 +108,12 @@ def check(options: Options) -> None:
     )
 
 
+def start_workers(options: Options) -> None:
+    """Let the local engine import its libraries beside what comes before the first trial."""
+    if options["engine"] == "local":
+        local.start_early()
+
+
 def run(step: Step) -> None:
     """Search, refit the winner on all training rows, and score it once on the test rows.
 
@@ -184,8 +190,8 @@ def _engine(settings: SearchSettings, objective: Objective) -> Any:
     if settings.engine == "spark":
         from lifecycle.adapters import spark
 
-        return spark.SparkEngine(objective, settings.parallelism)
-    return local.engine(objective, min(settings.parallelism, settings.max_evals))
+        return spark.SparkEngine(objective, settings.parallelism, settings.trial_timeout)
+    return local.engine(objective, min(settings.parallelism, settings.max_evals), settings.trial_timeout)
 
 
 def _finish(

@@ -1,21 +1,45 @@
 """The Spark engine: the same objective, a trial a task, on a local, standalone or Databricks session."""
 
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from os import environ
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
+from lifecycle.adapters.local import ONE_THREAD
+from lifecycle.adapters.nursery import evaluated_apart, timed_out
+from lifecycle.adapters.nursery import reason as died
 from lifecycle.errors import UserError
 from lifecycle.spaces import Values
-from lifecycle.trials import Objective, TrialRecord
+from lifecycle.trials import MOST_CACHED_CELLS, Objective, TrialRecord, lost, unpacked
 
 JAVA = 17
-QUIET = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
+OWN = {
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.log.level": "ERROR",
+    "spark.task.maxFailures": "1",
+    # A python that does not end when its task is ended is killed after this.
+    "spark.python.task.killTimeout": "200ms",
+    # The first job waits for all cores that were asked for, and then goes on with those that are there.
+    "spark.scheduler.minRegisteredResourcesRatio": "1.0",
+    "spark.scheduler.maxRegisteredResourcesWaitingTime": "10s",
+}
+SECONDS_TO_BEGIN = 60
+# Seconds beyond a trial's own clock after which its job is ended from here.
+GRACE = 10
+LOST = "the worker died, and the trial is not tried again"
+ENDED = "the search ended before the trial did"
 
 
 def check_java() -> None:
@@ -37,66 +61,228 @@ def check_java() -> None:
         raise UserError(f"engine: spark needs Java {JAVA} with jdk.incubator.vector, and found {found[0]}; {advice}.")
 
 
-class SparkEngine:
-    """Trials as Spark jobs of one task each, as many at once as asked.
+def evaluated(
+    rows: Iterable[tuple[int, Values]], shipped: Any, seconds: float
+) -> Iterator[tuple[bytearray | None, int]]:
+    """Evaluate a task's points, each in a process of its own beside an executor's python.
 
-    The objective with its data is broadcast once. The package `lifecycle` is shipped to the executors.
+    So that what kills a trial does not kill the python, which would take seconds to import everything again, nor make
+    Spark try the trial another time.
+
+    Parameters
+    ----------
+    rows : iterable of (number, values)
+        One trial. It is read before anything else: a task that leaves its partition unread costs its python, too.
+    shipped : Broadcast of Objective
+        What to evaluate.
+    seconds : float
+        How long a trial may take; 0 for no limit.
+
+    Yields
+    ------
+    (bytearray or None, int)
+        The pickled record, empty where there is none, and the exit code of its process. None where an earlier attempt
+        at this task was lost: sessions of others try a task several times, and what killed one executor might kill
+        the next.
+    """
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    for number, values in list(rows):
+        if context is not None and context.attemptNumber():
+            yield None, 0
+            continue
+        with threadpool_limits(1):
+            yield evaluated_apart(shipped.value, number, values, seconds)
+
+
+def prepared(rows: Iterable[int], shipped: Any) -> Iterator[int]:
+    """Import the libraries and make what all trials read, in an executor's python, before there are trials."""
+    for row in list(rows):
+        with threadpool_limits(1), suppress(Exception):
+            shipped.value.make_ready(MOST_CACHED_CELLS)
+        yield row
+
+
+class SparkEngine:
+    """Trials as Spark jobs of one task each, as many at once as asked and as Spark offers.
+
+    The objective with its data is broadcast once. The package `lifecycle` is shipped to the executors. A trial that
+    kills its python or its executor, and one that is at work for longer than it may, fails alone.
 
     Parameters
     ----------
     objective : Objective
         What to evaluate.
-    workers : int
+    parallelism : int
         Trials at once.
+    trial_timeout : float
+        Seconds that a trial may take; 0 for no limit.
     """
 
-    def __init__(self, objective: Objective, workers: int) -> None:
+    def __init__(self, objective: Objective, parallelism: int, trial_timeout: float = 0) -> None:
         self._objective = objective
-        self.workers = workers
+        self.workers = parallelism
+        self._seconds = trial_timeout
+        self._under_way: set[int] = set()
+        self._lock = threading.Lock()
+        self._closing = False
 
     def __enter__(self) -> "SparkEngine":
         check_java()
-        # Executors would take the system's python, which has none of our packages.
-        environ.setdefault("PYSPARK_PYTHON", sys.executable)
         from pyspark.sql import SparkSession
 
-        self._own = SparkSession.getActiveSession() is None
-        builder = SparkSession.builder.appName("lifecycle")
-        if self._own and "MASTER" not in environ:
-            # A session of our own on this machine listens to this machine alone.
-            environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-            builder = builder.master(f"local[{self.workers}]")
-        for name, value in QUIET.items():
-            builder = builder.config(name, value)
-        self._session = builder.getOrCreate()
-        context = self._session.sparkContext
+        active = SparkSession.getActiveSession()
+        self._own = active is None
+        self._session = active or own_session(self.workers)
+        self._context = self._session.sparkContext
+        # Of this engine alone, so that whoever shares the session is left alone.
+        self._group = f"lifecycle-{id(self)}-{time.time_ns()}"
         self._folder = tempfile.TemporaryDirectory()
-        package = Path(__file__).resolve().parents[1]
-        archive = shutil.make_archive(str(Path(self._folder.name) / "lifecycle"), "zip", package.parent, package.name)
-        context.addPyFile(archive)
-        self._broadcast = context.broadcast(self._objective)
+        try:
+            package = Path(__file__).resolve().parents[1]
+            archive = shutil.make_archive(
+                str(Path(self._folder.name) / "lifecycle"), "zip", package.parent, package.name
+            )
+            self._context.addPyFile(archive)
+            self._broadcast = self._context.broadcast(self._objective)
+            self._prepare()
+        except BaseException:
+            self._end()
+            raise
+        offered = slots(self._context)
+        if offered < self.workers:
+            print(f"parallelism: {self.workers} trials at once, Spark offers {offered}: {offered} are used.")
+            self.workers = offered
         self._threads = ThreadPoolExecutor(self.workers)
         return self
 
     def __exit__(self, *_: object) -> None:
+        """End all jobs; of a trial under way nothing is kept."""
+        with self._lock:
+            self._closing = True
+            under_way = list(self._under_way)
+        for number in under_way:
+            self._cancel(number)
         self._threads.shutdown(wait=True, cancel_futures=True)
-        if self._own:
-            self._session.stop()
-        self._folder.cleanup()
+        self._end()
 
     def submit(self, number: int, values: Values) -> "Future[TrialRecord]":
         """Start a job for a trial; the future holds its record."""
         return self._threads.submit(self._job, number, values)
 
+    def _end(self) -> None:
+        if self._own:
+            self._session.stop()
+        self._folder.cleanup()
+
+    def _prepare(self) -> None:
+        """Start the executors' pythons, and wait until there are any.
+
+        Raises
+        ------
+        UserError
+            Where Spark has started none after a minute.
+        """
+        shipped, group = self._broadcast, f"{self._group}-begin"
+        context, count = self._context, self.workers
+
+        def begin() -> None:
+            context.setJobGroup(group, "lifecycle: begin", interruptOnCancel=True)
+            context.parallelize(range(count), count).mapPartitions(lambda rows: prepared(rows, shipped)).collect()
+
+        with ThreadPoolExecutor(1) as thread:
+            begun = thread.submit(begin)
+            wait([begun], SECONDS_TO_BEGIN)
+            # A large table may take longer: what counts is that somebody is at it.
+            if not begun.done() and not active_tasks(context, group):
+                context.cancelJobGroup(group)
+                raise UserError(
+                    f"engine: Spark at {context.master} has started no executor in {SECONDS_TO_BEGIN} seconds; "
+                    "give it free cores, or use engine=local."
+                )
+        # Whatever else went wrong, each trial meets it again, and fails with the reason.
+
     def _job(self, number: int, values: Values) -> TrialRecord:
-        shipped = self._broadcast
+        started = time.time()
+        with self._lock:
+            if self._closing:
+                return lost(number, values, started, ENDED)
+            self._under_way.add(number)
+        shipped, seconds = self._broadcast, self._seconds
+        # The trial's own clock is in its python. This one is for an executor that does not answer at all.
+        clock = threading.Timer(seconds + GRACE, self._cancel, [number])
+        clock.daemon = True
+        if seconds:
+            clock.start()
+        try:
+            self._context.setJobGroup(f"{self._group}-{number}", f"lifecycle: trial {number}", interruptOnCancel=True)
+            rows: Any = self._context.parallelize([(number, values)], 1)
+            [(data, code)] = rows.mapPartitions(lambda some: evaluated(some, shipped, seconds)).collect()
+            why = LOST if data is None else died(code, seconds)
+        except Exception as error:  # noqa: BLE001 - Spark says by many types that a task was lost
+            data, why = None, said(error)
+            if seconds and time.time() - started >= seconds + GRACE:
+                why = timed_out(seconds)
+        finally:
+            clock.cancel()
+            with self._lock:
+                self._under_way.discard(number)
+        if data:
+            return unpacked(data, number, values, started)
+        return lost(number, values, started, ENDED if self._closing else why)
 
-        def task(rows: Iterable[tuple[int, Values]]) -> Iterator[TrialRecord]:
-            # A task that leaves its partition unread costs its Python worker, and the next task starts another one,
-            # which imports everything again.
-            for place, point in list(rows):
-                yield shipped.value(place, point)
+    def _cancel(self, number: int) -> None:
+        """End a trial's job. Spark interrupts its task, and kills the python that does not end at once."""
+        with suppress(Exception):
+            self._context.cancelJobGroup(f"{self._group}-{number}")
 
-        rows: Any = self._session.sparkContext.parallelize([(number, values)], 1).mapPartitions(task)
-        record: TrialRecord = rows.collect()[0]
-        return record
+
+def own_session(workers: int) -> Any:
+    """Start a session of our own: on this machine, or where the variable MASTER says."""
+    # Executors would take the system's python, which has none of our packages.
+    environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.appName("lifecycle")
+    master = environ.get("MASTER", "")
+    if not master:
+        # A session on this machine listens to this machine alone.
+        environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        # What kills its worker is not tried again.
+        master = f"local[{workers},1]"
+    settings = OWN | {"spark.cores.max": str(workers)} | {f"spark.executorEnv.{k}": v for k, v in ONE_THREAD.items()}
+    for name, value in settings.items():
+        builder = builder.config(name, value)
+    return builder.master(master).getOrCreate()
+
+
+def slots(context: Any) -> int:
+    """Count the tasks that Spark runs at once: the cores of its executors, by the cores of a task."""
+    try:
+        executors = context._jsc.sc().statusStore().executorList(True)
+        cores = sum(executors.apply(place).totalCores() for place in range(executors.size()))
+    except Exception:  # noqa: BLE001 - a session may keep its JVM to itself
+        cores = context.defaultParallelism
+    return max(int(cores) // int(context.getConf().get("spark.task.cpus", "1")), 1)
+
+
+def active_tasks(context: Any, group: str) -> bool:
+    """Tell whether a task of a job group is at work."""
+    status = context.statusTracker()
+    jobs = [status.getJobInfo(job) for job in status.getJobIdsForGroup(group)]
+    stages = [status.getStageInfo(stage) for job in jobs if job is not None for stage in job.stageIds]
+    return any(stage is not None and stage.numActiveTasks > 0 for stage in stages)
+
+
+def said(error: Exception) -> str:
+    """Say in a sentence why a job failed, from what Spark says in a hundred lines."""
+    text = str(error)
+    if "ExecutorLostFailure" in text:
+        found = re.search(r"ExecutorLostFailure \(([^)]*)\)", text)
+        return f"the executor was lost ({found[1] if found else 'Spark does not say how'})"
+    if "Python worker exited unexpectedly" in text:
+        return "the worker died (an executor's python was ended from outside)"
+    said = re.search(r"Caused by: (.*)|Job aborted due to stage failure: (.*)", text)
+    line = next(filter(None, said.groups()), "") if said else text.strip().splitlines()[0] if text.strip() else ""
+    return f"Spark ended the trial: {type(error).__name__}: {line}"
