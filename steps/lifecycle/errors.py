@@ -12,6 +12,10 @@ class UserError(Exception):
     """
 
 
+class StoreAwayError(UserError):
+    """A tracking store that stays away for longer than it is waited for; what it misses has been kept in a file."""
+
+
 class InnerStepError(Exception):
     """A step that this one started broke by a fault of ours; its traceback has been printed by itself."""
 

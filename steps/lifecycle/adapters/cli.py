@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lifecycle.errors import InnerStepError, UserError
+from lifecycle.errors import InnerStepError, StoreAwayError, UserError
 
 USER_MISTAKE, OUR_FAULT, INTERRUPTED = 2, 1, 130
 INNER = "LIFECYCLE_INNER_STEP"
@@ -183,6 +183,7 @@ def _interrupt(*_: object) -> None:
 def _ended(script: click.Command) -> int:
     # A polite end is an interruption: the run is closed as KILLED and workers are ended.
     signal.signal(signal.SIGTERM, _interrupt)
+    told = not _IS_INNER
     try:
         return int(script.main(standalone_mode=False) or 0)
     except click.UsageError as error:
@@ -196,12 +197,14 @@ def _ended(script: click.Command) -> int:
         return OUR_FAULT
     except UserError as error:
         sentence = str(error)
+        # The step that started this one cannot read the sentence from a store that is away.
+        told = not _IS_INNER or isinstance(error, StoreAwayError)
     except BaseException:
         # Without this, mlflow would close the run as FINISHED when the interpreter ends.
         _close_run("", "FAILED")
         raise
     _close_run(sentence, "FAILED")
-    if not _IS_INNER:
+    if told:
         # A step that another one started leaves the word to it, so that the sentence is read once.
         print(f"Error: {sentence}", file=sys.stderr)
     return USER_MISTAKE

@@ -6,7 +6,6 @@ This is the one module that imports mlflow's tracking; the others ask it for a c
 import json
 import logging
 import os
-import re
 import socket
 import sqlite3
 import tempfile
@@ -15,18 +14,19 @@ import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlparse
 
 import numpy as np
 import pandas as pd
 
+from lifecycle.adapters import patience, stores
 from lifecycle.adapters.catalog import short_name
-from lifecycle.errors import UserError
+from lifecycle.errors import StoreAwayError, UserError
 from lifecycle.roles import BOOLEAN, INTEGER, REAL, TIME, kind_of
 from lifecycle.settings import TWIN_COLUMN, TableSettings
 from lifecycle.table import TestRows
@@ -87,19 +87,21 @@ def connect() -> None:
                 f"MLFLOW_TRACKING_URI: the relative path in {uri!r} means another file here, where the project runs; "
                 "set it with the absolute path, such as sqlite:////home/me/mlflow.db."
             )
+    # mlflow would tell a server on the internet of its calls; it looks when it is imported.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     import mlflow
+    import sqlalchemy
     from mlflow.exceptions import MlflowException
 
     _quieten()
     try:
-        _open_file(mlflow.get_tracking_uri())
-        client().search_experiments(max_results=1)
-    except (MlflowException, ImportError, OSError, sqlite3.Error) as error:
-        # Without what stands before the @, which may be a password.
-        shown = re.sub(r"//[^/@]*@", "//", mlflow.get_tracking_uri())
+        with stores.making(mlflow.get_tracking_uri()):
+            _impatient().search_experiments(max_results=1)
+    except (MlflowException, ImportError, OSError, sqlite3.Error, sqlalchemy.exc.SQLAlchemyError) as error:
         raise UserError(
-            f"MLFLOW_TRACKING_URI: the tracking store {shown!r} refuses: {first_line(error)}; "
-            "mend the address, the rights or the credentials (MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_TOKEN)."
+            f"MLFLOW_TRACKING_URI: the tracking store {stores.shown(mlflow.get_tracking_uri())!r} refuses: "
+            f"{_refusal(error)}; mend the address, the rights or the credentials (MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD, MLFLOW_TRACKING_TOKEN, for PostgreSQL PGPASSWORD)."
         ) from error
 
 
@@ -118,12 +120,12 @@ def _ask_after_health(uri: str) -> None:
             raise OSError(f"it answers with status {error.code}") from error
 
 
-def _open_file(uri: str) -> None:
-    """Open an SQLite store once ourselves: where that fails, mlflow would try again for minutes."""
-    path = uri.removeprefix("sqlite:///")
-    if path != uri and Path(path).parent.is_dir():
-        with closing(sqlite3.connect(path)) as connection:
-            connection.execute("SELECT count(*) FROM sqlite_master")
+def _refusal(error: BaseException) -> str:
+    """Return a store's own words, without the class that a driver's words begin with."""
+    import sqlalchemy
+
+    wrapped = isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None
+    return first_line(error.orig if wrapped else error)  # type: ignore[attr-defined]
 
 
 def _quieten() -> None:
@@ -133,9 +135,16 @@ def _quieten() -> None:
     integer columns (our signatures have none): none of it is about the user's table.
     """
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.projects"):
+    # Two lines, and a question to the server, for every trial that ends.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    # Four: 28 s. What is beyond is waited for by `patience`, which says so.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
+    for noisy in ("alembic", "mlflow.projects"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
+    for noisy in ("mlflow.utils.environment", "urllib3.connectionpool"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    # It writes a traceback for what is tried again.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow\.(data|types)\.")
     # By design: a level that training did not have is no level.
     warnings.filterwarnings("ignore", message="Found unknown categories", category=UserWarning)
@@ -147,30 +156,43 @@ def first_line(error: BaseException) -> str:
 
 
 @cache
-def client() -> "MlflowClient":
-    """Return the client of the store that the environment names."""
+def _impatient() -> "MlflowClient":
     from mlflow import MlflowClient
 
     return MlflowClient()
 
 
-def _metrics(values: Mapping[str, float]) -> list[Any]:
-    from mlflow.entities import Metric
+@cache
+def outbox() -> patience.Outbox:
+    """Return what sends records to the store that the environment names, or keeps them where it stays away."""
+    import mlflow
 
-    now = int(time.time() * 1000)
-    return [Metric(name, float(value), now, 0) for name, value in values.items() if np.isfinite(value)]
-
-
-def _params(values: Mapping[str, Any]) -> list[Any]:
-    from mlflow.entities import Param
-
-    return [Param(name, str(value)[:LONGEST_PARAM]) for name, value in values.items()]
+    waiting = patience.Waiting(stores.shown(mlflow.get_tracking_uri()))
+    return patience.Outbox(patience.Patient(_impatient(), waiting))
 
 
-def _tags(values: Mapping[str, str]) -> list[Any]:
-    from mlflow.entities import RunTag
+def client() -> "MlflowClient":
+    """Return the client of the store that the environment names; its calls wait for a store that is away."""
+    return cast("MlflowClient", outbox().client)
 
-    return [RunTag(name, value) for name, value in values.items()]
+
+def _batch(
+    run_id: str,
+    metrics: Mapping[str, float] | None = None,
+    params: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> patience.Write:
+    """Write down a run's metrics that are finite, its parameters, cut where the store would refuse, and tags."""
+    finite = {name: float(value) for name, value in (metrics or {}).items() if np.isfinite(value)}
+    texts = {name: str(value)[:LONGEST_PARAM] for name, value in (params or {}).items()}
+    return patience.batch(run_id, finite, texts, tags or {})
+
+
+def _settle() -> None:
+    """Have all that was written on the disk, where the store is a file of this machine."""
+    import mlflow
+
+    stores.settle(mlflow.get_tracking_uri())
 
 
 @dataclass
@@ -199,12 +221,26 @@ class StepRun:
         tags: Mapping[str, str] | None = None,
     ) -> None:
         """Write metrics, parameters and tags in one call; metrics that are not finite are left out."""
-        client().log_batch(self.run_id, _metrics(metrics or {}), _params(params or {}), _tags(tags or {}))
+        outbox().put(_batch(self.run_id, metrics, params, tags))
         self.inherited |= {name: value for name, value in (tags or {}).items() if name in INHERITED_TAGS}
+
+    def beat(self, tags: Mapping[str, str]) -> None:
+        """Write tags that may be lost: where the store is away nothing waits, and nothing is kept."""
+        if outbox().waiting.given_up:
+            return
+        with suppress(Exception):
+            # Without patience: the next beat comes soon, and a thread that waited would outlive its search.
+            patience.send(_impatient(), _batch(self.run_id, tags=tags))
 
     def text(self, name: str, text: str) -> None:
         """Write an artifact of text."""
-        client().log_text(self.run_id, text, name)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / Path(name).name
+            path.write_text(text, encoding="utf-8", newline="\n")
+            self._file(name, path)
+
+    def _file(self, name: str, path: Path) -> None:
+        outbox().put(patience.file(self.run_id, path, name.rpartition("/")[0]))
 
     def settings(self, values: Mapping[str, Any]) -> None:
         """Write the resolved settings, whole: keys, resuming and repeating read these."""
@@ -215,7 +251,7 @@ class StepRun:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / Path(name).name
             figure.savefig(path, dpi=120)
-            client().log_artifact(self.run_id, str(path), str(Path(name).parent) if "/" in name else None)
+            self._file(name, path)
 
     def files(self, folder: str, *paths: Path) -> None:
         """Write files as artifacts into a folder."""
@@ -230,7 +266,7 @@ class StepRun:
                 frame.to_parquet(path, index=False)
             else:
                 frame.to_csv(path, index=False)
-            client().log_artifact(self.run_id, str(path), str(Path(name).parent) if "/" in name else None)
+            self._file(name, path)
 
     def child(self, name: str, tags: Mapping[str, str]) -> str:
         """Start a child run through the client, which an inherited MLFLOW_RUN_ID cannot mislead.
@@ -254,13 +290,12 @@ class StepRun:
             tags |= {"lifecycle.trial": INFEASIBLE, "lifecycle.reason": record.error[:LONGEST_PARAM]}
         if record.warnings:
             tags["lifecycle.warning"] = f"the estimator did not converge in {record.warnings} fits"
-        client().log_batch(
-            run_id,
-            _metrics(record.metrics | seconds | cost),
-            _params({"model": record.values["model"]} | record.params),
-            _tags(tags),
+        params = {"model": record.values["model"]} | record.params
+        outbox().put(
+            _batch(run_id, record.metrics | seconds | cost, params, tags),
+            patience.end(run_id, "FINISHED" if good else "FAILED"),
         )
-        client().set_terminated(run_id, "FINISHED" if good else "FAILED")
+        _settle()
 
     def child_file(self, run_id: str, path: Path) -> None:
         """Write a file as an artifact of a child run.
@@ -293,17 +328,24 @@ class StepRun:
     @staticmethod
     def end_child(run_id: str, status: str) -> None:
         """End a child run."""
-        client().set_terminated(run_id, status)
+        outbox().put(patience.end(run_id, status))
 
     def end(self, status: str) -> None:
         """End the run."""
-        import mlflow
+        outbox().put(patience.end(self.run_id, status))
+        _settle()
+        _forget(self.run_id, status)
 
-        active = mlflow.active_run()
-        if active is not None and active.info.run_id == self.run_id:
+
+def _forget(run_id: str, status: str) -> None:
+    """Let mlflow know that the run of this process has ended: it would end it again when the interpreter ends."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    active = mlflow.active_run()
+    if active is not None and active.info.run_id == run_id:
+        with suppress(MlflowException):
             mlflow.end_run(status)
-        else:
-            client().set_terminated(self.run_id, status)
 
 
 def start(step: str) -> StepRun:
@@ -337,13 +379,11 @@ def close_run(sentence: str, status: str) -> None:
         return
     try:
         if sentence:
-            client().set_tag(run_id, "lifecycle.error", sentence)
-        if active:
-            mlflow.end_run(status)
-        else:
-            client().set_terminated(run_id, status)
-    except MlflowException:
+            outbox().put(_batch(run_id, tags={"lifecycle.error": sentence}))
+        outbox().put(patience.end(run_id, status))
+    except (MlflowException, StoreAwayError):
         logging.getLogger(__name__).warning("run %s could not be marked as %s", run_id, status)
+    _forget(run_id, status)
 
 
 def runs_with(tags: Mapping[str, str], experiment_id: str) -> list["Run"]:
@@ -450,7 +490,7 @@ def log_dataset(
 
 def log_params(run_id: str, params: Mapping[str, Any]) -> None:
     """Write parameters into any run."""
-    client().log_batch(run_id, params=_params(params))
+    outbox().put(_batch(run_id, params=params))
 
 
 def fetch_artifact(uri: str, folder: Path) -> Path:
