@@ -8,6 +8,7 @@ and its own seed is made of the search's seed and ``i``.
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,12 +20,15 @@ from lifecycle.errors import UserError, listed
 from lifecycle.honest import chosen
 from lifecycle.metrics import Metric
 from lifecycle.models import MODELS
+from lifecycle.pruning import bar_of
 from lifecycle.settings import SearchSettings
-from lifecycle.spaces import Space, Values, compile_space, point_of, values_of
-from lifecycle.trials import FINISHED, INFEASIBLE, Limits, TrialRecord
+from lifecycle.spaces import Space, Values, compile_space, point_for, point_of, values_of
+from lifecycle.trials import FINISHED, INFEASIBLE, PRUNED, Limits, Task, TrialRecord
 
 LAG = 8
 REDRAWS = 10
+# Trials handed to the engine beyond those under way, so that a worker that ends one begins the next at once.
+AHEAD = 2
 TIE = 1e-9
 SUGGEST = {"tpe": tpe.suggest, "rand": rand.suggest, "anneal": anneal.suggest}
 
@@ -34,7 +38,7 @@ class Engine(Protocol):
 
     workers: int
 
-    def submit(self, number: int, values: Values) -> "Future[TrialRecord]":
+    def submit(self, number: int, task: Task) -> "Future[TrialRecord]":
         """Start a trial, or queue it."""
         ...
 
@@ -52,22 +56,25 @@ class Suggester:
         Its loss is what hyperopt minimises.
     seed : int
         The search's seed.
+    first : sequence of dict
+        Values of the first trials, which are not drawn.
     """
 
-    def __init__(self, space: Space, algo: str, metric: Metric, seed: int) -> None:
+    def __init__(self, space: Space, algo: str, metric: Metric, seed: int, first: Sequence[Values] = ()) -> None:
         self.space = space
         self.metric = metric
         self.seed = seed
+        self.first = list(first)
         self._suggest = SUGGEST[algo]
         self._domain = Domain(lambda point: 0.0, compile_space(space))
         self._trials = Trials()
         self._asked: dict[int, dict[str, Any]] = {}
-        self._points: set[str] = set()
+        self._numbers: dict[str, int] = {}
 
     def ask(self, number: int) -> Values:
         """Suggest the values of a trial.
 
-        A point that was asked for before is drawn again, up to 10 times, and then up to 10 times at random: on a small
+        A point that was asked for before is drawn again, up to 10 times, the later half of them at random: on a small
         space hyperopt repeats itself, and a second fit of the same point tells nothing.
 
         Parameters
@@ -80,26 +87,50 @@ class Suggester:
         dict
             ``model`` and its hyperparameters.
         """
-        for draw in range(1 + 2 * REDRAWS):
-            # Where TPE or annealing insists, chance has the last word; a space that is used up gives repeats still.
-            suggest = self._suggest if draw <= REDRAWS else rand.suggest
-            seed = int(np.random.SeedSequence([self.seed, number, draw]).generate_state(1)[0]) % 2**31
-            [document] = suggest([number], self._domain, self._trials, seed)
-            point = {label: drawn[0] for label, drawn in document["misc"]["vals"].items() if len(drawn)}
-            values = values_of(self.space, point)
-            if point_of(values) not in self._points:
+        values = self.first[number] if number < len(self.first) else self._draw(number, 0)
+        for draw in range(1, 1 + REDRAWS):
+            if point_of(values) not in self._numbers:
                 break
-        self._points.add(point_of(values))
-        self._asked[number] = document
+            values = self._draw(number, draw)
+        self.recall(number, values)
         return values
+
+    def _draw(self, number: int, draw: int) -> Values:
+        # Where TPE or annealing insists, chance has the last word; a space that is used up gives repeats still.
+        suggest = self._suggest if draw <= REDRAWS // 2 else rand.suggest
+        seed = int(np.random.SeedSequence([self.seed, number, draw]).generate_state(1)[0]) % 2**31
+        [document] = suggest([number], self._domain, self._trials, seed)
+        point = {label: drawn[0] for label, drawn in document["misc"]["vals"].items() if len(drawn)}
+        return values_of(self.space, point)
+
+    def recall(self, number: int, values: Values) -> None:
+        """Know a trial's values as asked for, also those of a trial that another search has asked for.
+
+        Raises
+        ------
+        ValueError
+            Where the space does not hold them.
+        """
+        # From the values, and not as it was drawn, so that a search that goes on has the very same history.
+        point = point_for(self.space, values)
+        cells = {label: [point[label]] if label in point else [] for label in self._domain.params}
+        places = {label: [number] if drawn else [] for label, drawn in cells.items()}
+        misc = {"tid": number, "cmd": self._domain.cmd, "workdir": self._domain.workdir, "idxs": places, "vals": cells}
+        [self._asked[number]] = self._trials.new_trial_docs([number], [None], [self._domain.new_result()], [misc])
+        self._numbers.setdefault(point_of(values), number)
+
+    def repeats(self, number: int, values: Values) -> int | None:
+        """Return the trial that has the same values, if there is one before this."""
+        earlier = self._numbers[point_of(values)]
+        return earlier if earlier != number else None
 
     def tell(self, record: TrialRecord) -> None:
         """Give hyperopt the result of a trial that was asked for."""
         document = self._asked.pop(record.number)
-        good = record.status == FINISHED
+        scored = record.status in (FINISHED, PRUNED)
         document["state"] = JOB_STATE_DONE
         document["result"] = (
-            {"status": STATUS_OK, "loss": self.metric.loss(record.score)} if good else {"status": STATUS_FAIL}
+            {"status": STATUS_OK, "loss": self.metric.loss(record.score)} if scored else {"status": STATUS_FAIL}
         )
         self._trials.insert_trial_doc(document)
         self._trials.refresh()
@@ -111,49 +142,149 @@ def run_search(
     engine: Engine,
     started: Callable[[int, Values], None],
     ended: Callable[[TrialRecord], None],
+    past: Sequence[TrialRecord] = (),
 ) -> list[TrialRecord]:
-    """Run trials until the asked number is done or the time is over.
+    """Run trials until the asked number is done, the time is over, or nothing better comes.
 
     Parameters
     ----------
     settings : SearchSettings
-        Number of trials and seconds.
+        Number of trials, seconds, and trials without a gain after which it ends.
     suggester : Suggester
         Where points come from.
     engine : Engine
         Where they are evaluated.
     started, ended : callable
         Told of every trial, in this thread, as it is handed to the engine and as its record comes back.
+    past : sequence of TrialRecord
+        Trials of the same search that are done already; neither callable is told of them.
 
     Returns
     -------
     list of TrialRecord
-        By number. Trials under way when the time is over are waited for; none is started after it.
+        By number, those of the past among them. Trials under way when the time is over are waited for; none is
+        started after it.
     """
-    deadline = time.monotonic() + settings.timeout
-    records: dict[int, TrialRecord] = {}
-    pending: dict[Future[TrialRecord], int] = {}
-    asked = told = 0
-    while asked < settings.max_evals or pending:
-        while asked < settings.max_evals and len(pending) < min(engine.workers, LAG) and time.monotonic() < deadline:
-            if any(number <= asked - LAG for number in pending.values()):
+    search = _Search(settings, suggester, engine, {record.number: record for record in past})
+    while True:
+        # First the workers, then the store: while they fit, this process writes, and draws the next point.
+        search.hand_over()
+        search.report(started, ended)
+        search.draw()
+        if not search.pending:
+            if search.over():
                 break
-            while told <= asked - LAG:
-                suggester.tell(records[told])
-                told += 1
-            values = suggester.ask(asked)
-            started(asked, values)
-            pending[engine.submit(asked, values)] = asked
-            asked += 1
-        if not pending:
-            break
-        done, _ = wait(pending, return_when=FIRST_COMPLETED)
-        for future in sorted(done, key=pending.__getitem__):
-            del pending[future]
-            record = future.result()
-            records[record.number] = record
-            ended(record)
-    return [records[number] for number in sorted(records)]
+            continue
+        done, _ = wait(search.pending, return_when=FIRST_COMPLETED)
+        for future in sorted(done, key=search.pending.__getitem__):
+            del search.pending[future]
+            search.take(future.result())
+    search.report(started, ended)
+    return [search.records[number] for number in sorted(search.records)]
+
+
+class _Search:
+    """The state of a search that runs: what is known, drawn, under way and not yet reported."""
+
+    def __init__(
+        self, settings: SearchSettings, suggester: Suggester, engine: Engine, past: dict[int, TrialRecord]
+    ) -> None:
+        self.settings, self.suggester, self.engine, self.past = settings, suggester, engine, past
+        self.deadline = time.monotonic() + settings.timeout
+        self.records: dict[int, TrialRecord] = {}
+        self.pending: dict[Future[TrialRecord], int] = {}
+        self._drawn: tuple[int, Values] | None = None
+        self._repeats: dict[int, list[tuple[int, Values]]] = {}
+        self._news: list[tuple[int, Values] | TrialRecord] = []
+        self._asked = self._told = 0
+        self._best: tuple[int, float] = (-1, float("inf"))
+        self._losses: list[list[float]] = []
+
+    def over(self) -> bool:
+        """Tell whether no trial is to come."""
+        if self._drawn is not None:
+            return not self._in_time()
+        return self._asked >= self.settings.max_evals or not self._in_time() or self._without_gain()
+
+    def _in_time(self) -> bool:
+        return time.monotonic() < self.deadline
+
+    def _without_gain(self) -> bool:
+        return 0 < self.settings.patience <= self._told - 1 - self._best[0]
+
+    def hand_over(self) -> None:
+        """Give the engine as much as it can take."""
+        most = min(self.engine.workers + AHEAD, LAG)
+        while len(self.pending) < most and self._in_time():
+            if self._drawn is None:
+                self.draw()
+            if self._drawn is None:
+                return
+            (number, values), self._drawn = self._drawn, None
+            self._news.append((number, values))
+            earlier = self.suggester.repeats(number, values)
+            if earlier is None:
+                self.pending[self.engine.submit(number, Task(values, bar_of(self._losses)))] = number
+            elif earlier in self.records:
+                self.take(_again(self.records[earlier], number))
+            else:
+                self._repeats.setdefault(earlier, []).append((number, values))
+
+    def draw(self) -> None:
+        """Draw the next point, where all that it may know of is known."""
+        while self._drawn is None and self._asked < self.settings.max_evals and self._in_time():
+            while self._told <= self._asked - LAG:
+                if self._told not in self.records:
+                    return
+                self._tell(self.records[self._told])
+            if self._without_gain():
+                return
+            number = self._asked
+            self._asked += 1
+            if number in self.past:
+                self.records[number] = self.past[number]
+                self.suggester.recall(number, self.past[number].values)
+            else:
+                self._drawn = number, self.suggester.ask(number)
+
+    def _tell(self, record: TrialRecord) -> None:
+        self.suggester.tell(record)
+        self._told += 1
+        if record.status == FINISHED:
+            metric = self.suggester.metric
+            if metric.loss(record.score) < self._best[1] - TIE * abs(record.score):
+                self._best = record.number, metric.loss(record.score)
+            if record.fold_scores:
+                self._losses.append([metric.loss(score) for score in record.fold_scores])
+
+    def take(self, record: TrialRecord) -> None:
+        """Know a record, and those that repeat it."""
+        self.records[record.number] = record
+        self._news.append(record)
+        for number, _ in self._repeats.pop(record.number, ()):
+            self.take(_again(record, number))
+
+    def report(self, started: Callable[[int, Values], None], ended: Callable[[TrialRecord], None]) -> None:
+        """Tell of what has happened, in order."""
+        news, self._news = self._news, []
+        for one in news:
+            if isinstance(one, TrialRecord):
+                ended(one)
+            else:
+                started(*one)
+
+
+def _again(record: TrialRecord, number: int) -> TrialRecord:
+    """Take over the record of a trial with the same values; it took no time."""
+    return replace(
+        record,
+        number=number,
+        repeat_of=record.number if record.repeat_of is None else record.repeat_of,
+        fit_seconds=0.0,
+        score_seconds=0.0,
+        model=None,
+        run_id="",
+    )
 
 
 def best_record(

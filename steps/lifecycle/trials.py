@@ -18,12 +18,29 @@ from lifecycle.contract import Contract
 from lifecycle.honest import Predictions, places_of
 from lifecycle.metrics import Metric, over_folds, prefixed, score_all
 from lifecycle.models import make_estimator, pipeline, preprocessor, response_of, scores_of, toward
+from lifecycle.pruning import Bar
 from lifecycle.spaces import Values
 from lifecycle.table import PreparedTable, TestRows
 from lifecycle.thresholds import FoldScores, cross_fitted_thresholds, labels_at, pooled_threshold
 
-FINISHED, FAILED, INFEASIBLE = "finished", "failed", "infeasible"
+FINISHED, FAILED, INFEASIBLE, PRUNED = "finished", "failed", "infeasible", "pruned"
 MOST_CACHED_CELLS = 20_000_000
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker is told of a trial.
+
+    Attributes
+    ----------
+    values : dict
+        ``model`` and its hyperparameters.
+    bar : Bar or None
+        What it must reach on its first folds to be fitted on the others.
+    """
+
+    values: Values
+    bar: Bar | None = None
 
 
 @dataclass
@@ -37,9 +54,10 @@ class TrialRecord:
     values : dict
         ``model`` and its hyperparameters.
     status : str
-        ``finished``, ``failed``, or ``infeasible``: scored, but over a limit of the search, so that it cannot win.
+        ``finished``, ``failed``, ``infeasible``: scored, but over a limit of the search, so that it cannot win, or
+        ``pruned``: ended after its first folds, because it could not win.
     score : float
-        By the search's metric; NaN for a failed one.
+        By the search's metric; NaN for a failed one, for a pruned one an estimate that is not above the best.
     metrics : dict of str to float
         As tracked: ``cv_<metric>`` and its ``_std``, or under ``select_on=test`` ``train_`` and ``test_<metric>``.
     params : dict
@@ -62,6 +80,12 @@ class TrialRecord:
         Milliseconds to predict 1,000 raw rows, from the fastest of the folds' predictions.
     size_mb : float
         Megabytes (10**6 bytes) of the largest fold's model, pickled.
+    fold_scores : tuple of float
+        By the search's metric, of the folds done; empty where there are none.
+    repeat_of : int or None
+        The trial that had the same values, whose record this is.
+    run_id : str
+        Its child run, once there is one.
     out_of_fold : Predictions or None
         Of the validated rows, fold after fold; None where it was scored on the test rows, or is not kept.
     """
@@ -83,6 +107,9 @@ class TrialRecord:
     threshold: float | None = None
     latency_ms: float = float("nan")
     size_mb: float = float("nan")
+    fold_scores: tuple[float, ...] = ()
+    repeat_of: int | None = None
+    run_id: str = field(default="", compare=False)
     out_of_fold: Predictions | None = field(default=None, compare=False)
 
 
@@ -127,25 +154,25 @@ def megabytes(model: Any) -> float:
     return counted.bytes / 1e6
 
 
-def lost(number: int, values: Values, started: float, why: str) -> TrialRecord:
+def lost(number: int, task: Task, started: float, why: str) -> TrialRecord:
     """Return the failed record of a trial whose worker gave none.
 
     Parameters
     ----------
     number : int
         Its place in the search.
-    values : dict
-        ``model`` and its hyperparameters; with no estimator to ask, they are its ``params``.
+    task : Task
+        Whose values, with no estimator to ask, are its ``params``.
     started : float
         Wall clock, seconds since 1970.
     why : str
         What became of it.
     """
-    params = {name: value for name, value in values.items() if name != "model"}
-    return TrialRecord(number, values, FAILED, params=params, started=started, ended=time.time(), error=why)
+    params = {name: value for name, value in task.values.items() if name != "model"}
+    return TrialRecord(number, task.values, FAILED, params=params, started=started, ended=time.time(), error=why)
 
 
-def packed(objective: Callable[[int, Values], TrialRecord], number: int, values: Values) -> bytes:
+def packed(objective: Callable[[int, Task], TrialRecord], number: int, task: Task) -> bytes:
     """Evaluate a point where the record must go to another process.
 
     Returns
@@ -154,20 +181,20 @@ def packed(objective: Callable[[int, Values], TrialRecord], number: int, values:
         The record, pickled; where it cannot be, because of what an estimator put into it, a failed one that says so.
     """
     started = time.time()
-    record = objective(number, values)
+    record = objective(number, task)
     try:
         return pickle.dumps(record, protocol=5)
     except Exception as error:  # noqa: BLE001 - whatever an estimator's own pickling raises is a failed trial
         why = f"the result cannot be sent: {type(error).__name__}: {error}"
-        return pickle.dumps(lost(number, values, started, why), protocol=5)
+        return pickle.dumps(lost(number, task, started, why), protocol=5)
 
 
-def unpacked(data: bytes | bytearray, number: int, values: Values, started: float) -> TrialRecord:
+def unpacked(data: bytes | bytearray, number: int, task: Task, started: float) -> TrialRecord:
     """Return the record that `packed` gave; where it cannot be read, a failed one that says so."""
     try:
         record: TrialRecord = pickle.loads(data)
     except Exception as error:  # noqa: BLE001 - whatever an estimator's own unpickling raises is a failed trial
-        return lost(number, values, started, f"the result cannot be read: {type(error).__name__}: {error}")
+        return lost(number, task, started, f"the result cannot be read: {type(error).__name__}: {error}")
     return record
 
 
@@ -423,21 +450,22 @@ class Objective:
         if self.test is None or self.choose_threshold:
             self._folds.make_ready(most_cells)
 
-    def __call__(self, number: int, values: Values) -> TrialRecord:
+    def __call__(self, number: int, task: Task) -> TrialRecord:
         """Evaluate a point.
 
         Parameters
         ----------
         number : int
             The trial's place in the search.
-        values : dict
-            ``model`` and its hyperparameters.
+        task : Task
+            Its values, and what it must reach.
 
         Returns
         -------
         TrialRecord
             Whatever the estimator raises, and a score that is no number, makes a failed record with the reason.
         """
+        values = task.values
         record = TrialRecord(number, values, started=time.time())
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("ignore")
@@ -446,7 +474,7 @@ class Objective:
                 estimator = make_estimator(self._task, values, self.seed)
                 record.params = estimator.get_params()
                 if self.test is None:
-                    self._cross_validate(record)
+                    self._cross_validate(record, task.bar)
                 else:
                     self._score_on_test(record, self.test)
                 if not np.isfinite(record.score):
@@ -463,21 +491,37 @@ class Objective:
         record.ended = time.time()
         return record
 
-    def _cross_validate(self, record: TrialRecord) -> None:
-        folds = []
+    def _cross_validate(self, record: TrialRecord, bar: Bar | None = None) -> None:
+        folds: list[FoldResult] = []
+        losses: list[float] = []
+        name = self.metric.name
         for fold in self._folds.evaluate(lambda: make_estimator(self._task, record.values, self.seed)):
             folds.append(fold)
             record.fit_seconds += fold.fit_seconds
             record.score_seconds += fold.score_seconds
             record.folds_done += 1
+            losses.append(self.metric.loss(fold.scores[name]))
+            # A threshold is chosen on all folds, so until then nothing is known of the scores at it.
+            if bar is not None and not self.choose_threshold and bar.rules_out(losses):
+                self._prune(record, folds, bar.estimate(losses))
+                return
+        if not self.choose_threshold:
+            record.fold_scores = tuple(fold.scores[name] for fold in folds)
         found = summed_up(self.table.contract, folds, self.choose_threshold)
         record.metrics, record.threshold, record.out_of_fold = found
         # Other work on the machine can only make a prediction slower.
         record.latency_ms = min((fold.latency_ms for fold in folds), default=float("nan"))
         record.size_mb = max((fold.size_mb for fold in folds), default=float("nan"))
-        record.score = record.metrics.get(f"cv_{self.metric.name}", float("nan"))
+        record.score = record.metrics.get(f"cv_{name}", float("nan"))
         if self.keep_models:
             record.model = self.refit(record.values, record.threshold)
+
+    def _prune(self, record: TrialRecord, folds: Sequence[FoldResult], loss: float) -> None:
+        """Make the record of a trial that cannot win; what was seen of it is tracked as partial."""
+        record.status = PRUNED
+        names = folds[0].scores
+        record.metrics = {f"cv_partial_{name}": float(np.mean([fold.scores[name] for fold in folds])) for name in names}
+        record.score = -loss if self.metric.greater_is_better else loss
 
     def _score_on_test(self, record: TrialRecord, test: TestRows) -> None:
         contract, table = self.table.contract, self.table

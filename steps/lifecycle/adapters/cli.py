@@ -3,7 +3,8 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -178,6 +179,17 @@ def command(step: str) -> Callable[[Callable[[Options], None]], Callable[[], Non
 
 def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+@contextmanager
+def ignoring_signals() -> Iterator[None]:
+    """Let what must be finished be finished: a second Ctrl-C, or a request to end, has no effect in the block."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _ended(script: click.Command) -> int:

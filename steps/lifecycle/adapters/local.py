@@ -18,8 +18,7 @@ from threadpoolctl import threadpool_limits
 from lifecycle.adapters import nursery
 from lifecycle.adapters.stored import free_bytes
 from lifecycle.errors import UserError
-from lifecycle.spaces import Values
-from lifecycle.trials import MOST_CACHED_CELLS, Objective, TrialRecord, lost, unpacked
+from lifecycle.trials import MOST_CACHED_CELLS, Objective, Task, TrialRecord, lost, unpacked
 
 # Read by the libraries when they are loaded, so they must be set before a worker's python begins.
 ONE_THREAD = dict.fromkeys(
@@ -38,7 +37,7 @@ NO_THREAD = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 # A cell of a sparse design: its number and its column. Of the memory that is free a quarter may hold designs.
 CELL_BYTES, SHARE = 12, 0.25
 SECONDS_TO_END = 5
-Job = tuple[int, Values, "Future[TrialRecord]"]
+Job = tuple[int, Task, "Future[TrialRecord]"]
 
 
 def cores() -> int:
@@ -67,10 +66,10 @@ class InProcess:
     def __exit__(self, *_: object) -> None:
         self._limits.unregister()
 
-    def submit(self, number: int, values: Values) -> "Future[TrialRecord]":
+    def submit(self, number: int, task: Task) -> "Future[TrialRecord]":
         """Evaluate a point now; the future is done when this returns."""
         future: Future[TrialRecord] = Future()
-        future.set_result(self._objective(number, values))
+        future.set_result(self._objective(number, task))
         return future
 
 
@@ -253,21 +252,21 @@ class Pool:
         for one in self._threads:
             one.join()
 
-    def submit(self, number: int, values: Values) -> "Future[TrialRecord]":
+    def submit(self, number: int, task: Task) -> "Future[TrialRecord]":
         """Queue a point for the next free worker."""
         future: Future[TrialRecord] = Future()
-        self._jobs.put((number, values, future))
+        self._jobs.put((number, task, future))
         return future
 
     def _serve(self) -> None:
         """Hand points to one worker at a time, as long as there are any."""
         worker = self._nursery.fork()
         while (job := self._jobs.get()) is not None:
-            number, values, future = job
+            number, task, future = job
             if not future.set_running_or_notify_cancel():
                 continue
             try:
-                worker, record = self._evaluate(worker, number, values)
+                worker, record = self._evaluate(worker, number, task)
             except BaseException as error:  # noqa: BLE001 - the search's thread raises it
                 future.set_exception(error)
             else:
@@ -275,9 +274,9 @@ class Pool:
         if worker is not None:
             worker.tasks.close()
 
-    def _evaluate(self, worker: Worker | None, number: int, values: Values) -> tuple[Worker | None, TrialRecord]:
+    def _evaluate(self, worker: Worker | None, number: int, task: Task) -> tuple[Worker | None, TrialRecord]:
         """Return the record of a trial, and the worker if it still lives."""
-        task = pickle.dumps((number, values, self._seconds))
+        packet = pickle.dumps((number, task, self._seconds))
         started = time.time()
         while True:
             if worker is None or worker.ended.done():
@@ -285,7 +284,7 @@ class Pool:
                     worker.tasks.close()
                 worker = self._fresh()
             try:
-                nursery.send(worker.tasks, task)
+                nursery.send(worker.tasks, packet)
                 break
             except OSError:
                 # It died before it had the task: the next one has it.
@@ -297,8 +296,8 @@ class Pool:
             worker.tasks.close()
             if code is None and not worker.parent.ready.is_set() and not self._closing:
                 raise unready(worker.parent) from None
-            return None, lost(number, values, started, self._reason(code))
-        return worker, unpacked(data, number, values, started)
+            return None, lost(number, task, started, self._reason(code))
+        return worker, unpacked(data, number, task, started)
 
     def _fresh(self) -> Worker:
         """Return a new worker; of a nursery that has died a new one, with the objective anew."""

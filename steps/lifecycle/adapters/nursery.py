@@ -170,7 +170,7 @@ def _kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def evaluated_apart(objective: Any, number: int, values: Any, seconds: float) -> tuple[bytearray, int]:
+def evaluated_apart(objective: Any, number: int, task: Any, seconds: float) -> tuple[bytearray, int]:
     """Evaluate a point in a process forked off this one for it, and wait for it.
 
     Parameters
@@ -179,7 +179,7 @@ def evaluated_apart(objective: Any, number: int, values: Any, seconds: float) ->
         What to evaluate; the child has it by being forked.
     number : int
         The trial's place in the search.
-    values : dict
+    task : Task
         ``model`` and its hyperparameters.
     seconds : float
         How long it may take; 0 for no limit.
@@ -203,7 +203,7 @@ def evaluated_apart(objective: Any, number: int, values: Any, seconds: float) ->
             _go_first()
             for number_of_signal in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
                 signal.signal(number_of_signal, signal.SIG_DFL)
-            send(theirs, timed(packed, objective, number, values, seconds))
+            send(theirs, timed(packed, objective, number, task, seconds))
         finally:
             os._exit(0)
     theirs.close()
@@ -227,10 +227,10 @@ def evaluated_apart(objective: Any, number: int, values: Any, seconds: float) ->
     return data, os.waitstatus_to_exitcode(status)
 
 
-def timed(work: Any, objective: Any, number: int, values: Any, seconds: float) -> bytes:
+def timed(work: Any, objective: Any, number: int, task: Any, seconds: float) -> bytes:
     """Do a trial's work while the kernel's clock runs, which ends this process when the time is over."""
     signal.setitimer(signal.ITIMER_REAL, seconds)
-    record: bytes = work(objective, number, values)
+    record: bytes = work(objective, number, task)
     signal.setitimer(signal.ITIMER_REAL, 0)
     return record
 
@@ -268,8 +268,8 @@ def _work(tasks: socket.socket, objective: Any, nursery: int) -> None:
         _end_with(nursery)
         _go_first()
         while True:
-            number, values, seconds = pickle.loads(receive(tasks))
-            send(tasks, timed(packed, objective, number, values, seconds))
+            number, task, seconds = pickle.loads(receive(tasks))
+            send(tasks, timed(packed, objective, number, task, seconds))
     except (EOFError, OSError):
         code = 0
     finally:

@@ -16,7 +16,7 @@ from lifecycle.honest import Compared, Corrected, Interval, Predictions, truth_o
 from lifecycle.metrics import Metric, best_constant
 from lifecycle.search import simplicity, standard_errors
 from lifecycle.table import TestRows
-from lifecycle.trials import FAILED, FINISHED, INFEASIBLE, Objective, TrialRecord, said_by
+from lifecycle.trials import FAILED, FINISHED, INFEASIBLE, Objective, Task, TrialRecord, said_by
 
 WINNER, DEFAULT, DUMMY = "winner", "default", "dummy"
 COMPARISON = "comparison.csv"
@@ -81,7 +81,7 @@ def _predictions(
     """Return the record of the model at its defaults, and what the three models say of the test rows."""
     contract = step.contract
     said = {WINNER: said_by(contract, model, test.rows)}
-    defaults = objective(-1, {"model": best.values["model"]})
+    defaults = objective(-1, Task({"model": best.values["model"]}))
     if defaults.status != FAILED:
         plain = objective.refit(defaults.values, defaults.threshold)
         said[DEFAULT] = said_by(contract, plain, test.rows)

@@ -1,5 +1,6 @@
 """A search as a step: its settings, its trials as child runs, its winner refitted and scored once."""
 
+import json
 import time
 from dataclasses import asdict
 from typing import Any
@@ -8,10 +9,11 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from lifecycle import figures
-from lifecycle.adapters import finals, local, outcomes, spacefiles
+from lifecycle.adapters import finals, local, memory, outcomes, predictions, spacefiles, tracking
 from lifecycle.adapters.catalog import short_name
-from lifecycle.adapters.cli import Options
+from lifecycle.adapters.cli import Options, ignoring_signals
 from lifecycle.adapters.flavors import log_pipeline
+from lifecycle.adapters.memory import Heartbeat, Past
 from lifecycle.adapters.predictions import Keeper
 from lifecycle.adapters.progress import Progress
 from lifecycle.adapters.steps import Step, training_settings
@@ -19,12 +21,12 @@ from lifecycle.contract import Contract
 from lifecycle.declared import space_of
 from lifecycle.errors import UserError
 from lifecycle.metrics import METRIC_NAMES, Metric, dummy_scores, resolve_metric
-from lifecycle.models import MODEL_NAMES, MODELS, choose_models, left_out_models, space_for
+from lifecycle.models import MODEL_NAMES, MODELS, choose_models, first_points, left_out_models, space_for
 from lifecycle.search import Suggester, best_record, run_search
 from lifecycle.settings import SearchSettings, one_of, parse_names
 from lifecycle.spaces import Values
 from lifecycle.table import TestRows
-from lifecycle.trials import FAILED, INFEASIBLE, Limits, Objective, TrialRecord
+from lifecycle.trials import FAILED, FINISHED, INFEASIBLE, PRUNED, Limits, Objective, TrialRecord
 
 # Options that are handed to the settings as typed.
 AS_TYPED = (
@@ -146,44 +148,113 @@ def run(step: Step) -> None:
     objective = Objective(
         step.table, metric, settings.seed, test, settings.log_models == "all", bool(settings.threshold), limits
     )
-    records = _trials(step, settings, metric, objective)
-    best = best_record(records, metric, step.contract.task, limits)
-    _draw(step, records, metric, test)
-    _finish(step, metric, objective, records, best, test or step.test_rows())
+    with Heartbeat(step.run):
+        records = _trials(step, settings, metric, objective)
+        best = best_record(records, metric, step.contract.task, limits)
+        _draw(step, records, metric, test)
+        _finish(step, metric, objective, records, best, test or step.test_rows())
 
 
 def _trials(step: Step, settings: SearchSettings, metric: Metric, objective: Objective) -> list[TrialRecord]:
     """Run the search; every trial is a child run from the moment it is handed to the engine."""
     selected = f"{'test' if settings.select_on == 'test' else 'cv'}_{metric.name}"
     space = space_of(settings.space) if settings.space else space_for(settings.models, step.contract)
-    suggester = Suggester(space, settings.algo, metric, settings.seed)
-    progress = Progress(f"{step.name} {short_name(step.options['data'])}", settings.max_evals, metric, selected)
-    children: dict[int, str] = {}
+    first = first_points(space, step.contract.task) + _warm(step, settings, metric)
+    suggester = Suggester(space, settings.algo, metric, settings.seed, first)
+    past = _past(step, settings)
+    progress = Progress(
+        f"{step.name} {short_name(step.options['data'])}", settings.max_evals, metric, selected, past.records
+    )
+    done = {record.number: record for record in past.records}
+    children = {record.number: record.run_id for record in past.records}
+    open_ones: dict[int, str] = {}
     keeper = Keeper(step.run, step.table, metric)
 
     def started(number: int, values: Values) -> None:
-        children[number] = step.run.child(f"{number:03d} {values['model']}", {"lifecycle.step": "trial"})
+        open_ones[number] = step.run.child(f"{number:03d} {values['model']}", {"lifecycle.step": "trial"})
 
     def ended(record: TrialRecord) -> None:
-        child = children.pop(record.number)
+        record.run_id = children[record.number] = open_ones[record.number]
+        done[record.number] = record
         if record.model is not None:
-            log_pipeline(step.run, record.model, step.contract, step.table.rows, step.identity.key, child)
+            log_pipeline(step.run, record.model, step.contract, step.table.rows, step.identity.key, record.run_id)
             record.model = None
-        keeper.trial(child, record)
-        step.run.end_trial(child, record)
+        keeper.trial(record.run_id, record)
+        step.run.end_trial(record.run_id, record, memory.record_tags(record, children))
+        del open_ones[record.number]
         progress.trial(record)
 
     began = time.perf_counter()
     try:
         with _engine(settings, objective) as engine:
-            records = run_search(settings, suggester, engine, started, ended)
+            records = run_search(settings, suggester, engine, started, ended, past.records)
+    except KeyboardInterrupt:
+        # Whoever ends us may say so twice, as mlflow's runner does; what follows takes no long time.
+        with ignoring_signals():
+            _end_open(step, open_ones)
+            _say_interrupted(step, settings, metric, selected, list(done.values()))
+        raise
     finally:
-        # None are left unless something broke or was interrupted.
-        for child in children.values():
-            step.run.end_child(child, "KILLED")
-    step.run.log(metrics={"search_seconds": time.perf_counter() - began})
-    progress.close()
+        _end_open(step, open_ones)
+        step.run.log(metrics={"search_seconds": time.perf_counter() - began})
+        progress.close()
+    for record in past.records:
+        if record.status == FINISHED:
+            record.out_of_fold = predictions.of_child(record.run_id, step.table)
     return records
+
+
+def _end_open(step: Step, open_ones: dict[int, str]) -> None:
+    """End the children of trials that were under way; there are none unless something broke or was interrupted."""
+    while open_ones:
+        step.run.end_child(open_ones.popitem()[1], "KILLED")
+
+
+def _past(step: Step, settings: SearchSettings) -> Past:
+    """Find what an earlier run of the same search has done, and claim it."""
+    asked = settings.resume
+    if asked:
+        then = json.loads(tracking.artifact(step.run.run_id, tracking.SETTINGS).read_text(encoding="utf-8"))
+        found = memory.asked_for(asked, step.run, then)
+    elif step.options["fresh"]:
+        found = ""
+    else:
+        found = memory.find(step.run, tracking.tag_of(step.run.run_id, "lifecycle.key"))
+    if not found:
+        return Past()
+    past = memory.take(step.run, found)
+    if asked and not past.run_id:
+        raise UserError(f"resume: another search has just gone on with {asked}; wait for it, or end it first.")
+    if past.run_id:
+        print(f"{step.name}: goes on with run {past.run_id}, {len(past.records)} trials are done.")
+    return past
+
+
+def _warm(step: Step, settings: SearchSettings, metric: Metric) -> list[Values]:
+    """Return the points of an earlier search to begin with, at most half of the trials."""
+    if not settings.warm_start:
+        return []
+    contract = memory.same_contract(json.loads(step.contract.to_json()))
+    points = memory.points_of(step.run, settings.warm_start, contract, metric.greater_is_better)
+    return points[: max(settings.max_evals // 2, 1)]
+
+
+def _say_interrupted(
+    step: Step, settings: SearchSettings, metric: Metric, selected: str, records: list[TrialRecord]
+) -> None:
+    """Track and print the best so far, and how to go on."""
+    good = [record for record in records if record.status == FINISHED]
+    said = f"{step.name}: interrupted after {len(records)} of {settings.max_evals} trials"
+    if good:
+        best = best_record(records, metric, step.contract.task)
+        values = ", ".join(f"{name}={value}" for name, value in best.values.items())
+        said += f"; the best so far has {selected} {best.score:.4g} ({values})"
+        step.run.log(
+            metrics={"trials": len(records)},
+            params={f"best_{name}": value for name, value in best.values.items()},
+            tags={"lifecycle.best_trial": str(best.number)},
+        )
+    print(f"{said}. The same command goes on, and so does it with -P resume={step.run.run_id}.", flush=True)
 
 
 def _engine(settings: SearchSettings, objective: Objective) -> Any:
@@ -207,6 +278,8 @@ def _finish(
         metrics={
             "trials": len(records),
             "failed_trials": failed,
+            "pruned_trials": sum(record.status == PRUNED for record in records),
+            "repeated_trials": sum(record.repeat_of is not None for record in records),
             "infeasible_trials": sum(record.status == INFEASIBLE for record in records),
             "trials_fit_seconds": sum(record.fit_seconds for record in records),
             "trials_score_seconds": sum(record.score_seconds for record in records),

@@ -20,8 +20,7 @@ from lifecycle.adapters.local import ONE_THREAD
 from lifecycle.adapters.nursery import evaluated_apart, timed_out
 from lifecycle.adapters.nursery import reason as died
 from lifecycle.errors import UserError
-from lifecycle.spaces import Values
-from lifecycle.trials import MOST_CACHED_CELLS, Objective, TrialRecord, lost, unpacked
+from lifecycle.trials import MOST_CACHED_CELLS, Objective, Task, TrialRecord, lost, unpacked
 
 JAVA = 17
 OWN = {
@@ -61,9 +60,7 @@ def check_java() -> None:
         raise UserError(f"engine: spark needs Java {JAVA} with jdk.incubator.vector, and found {found[0]}; {advice}.")
 
 
-def evaluated(
-    rows: Iterable[tuple[int, Values]], shipped: Any, seconds: float
-) -> Iterator[tuple[bytearray | None, int]]:
+def evaluated(rows: Iterable[tuple[int, Task]], shipped: Any, seconds: float) -> Iterator[tuple[bytearray | None, int]]:
     """Evaluate a task's points, each in a process of its own beside an executor's python.
 
     So that what kills a trial does not kill the python, which would take seconds to import everything again, nor make
@@ -71,7 +68,7 @@ def evaluated(
 
     Parameters
     ----------
-    rows : iterable of (number, values)
+    rows : iterable of (number, task)
         One trial. It is read before anything else: a task that leaves its partition unread costs its python, too.
     shipped : Broadcast of Objective
         What to evaluate.
@@ -88,12 +85,12 @@ def evaluated(
     from pyspark import TaskContext
 
     context = TaskContext.get()
-    for number, values in list(rows):
+    for number, task in list(rows):
         if context is not None and context.attemptNumber():
             yield None, 0
             continue
         with threadpool_limits(1):
-            yield evaluated_apart(shipped.value, number, values, seconds)
+            yield evaluated_apart(shipped.value, number, task, seconds)
 
 
 def prepared(rows: Iterable[int], shipped: Any) -> Iterator[int]:
@@ -167,9 +164,9 @@ class SparkEngine:
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._end()
 
-    def submit(self, number: int, values: Values) -> "Future[TrialRecord]":
+    def submit(self, number: int, task: Task) -> "Future[TrialRecord]":
         """Start a job for a trial; the future holds its record."""
-        return self._threads.submit(self._job, number, values)
+        return self._threads.submit(self._job, number, task)
 
     def _end(self) -> None:
         if self._own:
@@ -203,11 +200,11 @@ class SparkEngine:
                 )
         # Whatever else went wrong, each trial meets it again, and fails with the reason.
 
-    def _job(self, number: int, values: Values) -> TrialRecord:
+    def _job(self, number: int, task: Task) -> TrialRecord:
         started = time.time()
         with self._lock:
             if self._closing:
-                return lost(number, values, started, ENDED)
+                return lost(number, task, started, ENDED)
             self._under_way.add(number)
         shipped, seconds = self._broadcast, self._seconds
         # The trial's own clock is in its python. This one is for an executor that does not answer at all.
@@ -217,7 +214,7 @@ class SparkEngine:
             clock.start()
         try:
             self._context.setJobGroup(f"{self._group}-{number}", f"lifecycle: trial {number}", interruptOnCancel=True)
-            rows: Any = self._context.parallelize([(number, values)], 1)
+            rows: Any = self._context.parallelize([(number, task)], 1)
             [(data, code)] = rows.mapPartitions(lambda some: evaluated(some, shipped, seconds)).collect()
             why = LOST if data is None else died(code, seconds)
         except Exception as error:  # noqa: BLE001 - Spark says by many types that a task was lost
@@ -229,8 +226,8 @@ class SparkEngine:
             with self._lock:
                 self._under_way.discard(number)
         if data:
-            return unpacked(data, number, values, started)
-        return lost(number, values, started, ENDED if self._closing else why)
+            return unpacked(data, number, task, started)
+        return lost(number, task, started, ENDED if self._closing else why)
 
     def _cancel(self, number: int) -> None:
         """End a trial's job. Spark interrupts its task, and kills the python that does not end at once."""

@@ -30,7 +30,7 @@ from lifecycle.errors import StoreAwayError, UserError
 from lifecycle.roles import BOOLEAN, INTEGER, REAL, TIME, kind_of
 from lifecycle.settings import TWIN_COLUMN, TableSettings
 from lifecycle.table import TestRows
-from lifecycle.trials import FAILED, INFEASIBLE, TrialRecord
+from lifecycle.trials import FAILED, INFEASIBLE, PRUNED, TrialRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -280,14 +280,16 @@ class StepRun:
         run = client().create_run(self.experiment_id, run_name=name, tags=every)
         return str(run.info.run_id)
 
-    def end_trial(self, run_id: str, record: TrialRecord) -> None:
-        """Write a trial's record into its child run, and end it."""
+    def end_trial(self, run_id: str, record: TrialRecord, more: Mapping[str, str]) -> None:
+        """Write a trial's record into its child run, with further tags, and end it."""
         seconds = {"fit_seconds": record.fit_seconds, "score_seconds": record.score_seconds}
         cost = {"latency_ms": record.latency_ms, "size_mb": record.size_mb}
         good = record.status != FAILED
-        tags = {} if good else {"lifecycle.error": record.error[:LONGEST_PARAM]}
+        tags = dict(more) if good else dict(more) | {"lifecycle.error": record.error[:LONGEST_PARAM]}
+        if record.status in (INFEASIBLE, PRUNED):
+            tags |= {"lifecycle.trial": record.status}
         if record.status == INFEASIBLE:
-            tags |= {"lifecycle.trial": INFEASIBLE, "lifecycle.reason": record.error[:LONGEST_PARAM]}
+            tags |= {"lifecycle.reason": record.error[:LONGEST_PARAM]}
         if record.warnings:
             tags["lifecycle.warning"] = f"the estimator did not converge in {record.warnings} fits"
         params = {"model": record.values["model"]} | record.params
@@ -389,16 +391,62 @@ def close_run(sentence: str, status: str) -> None:
 def runs_with(tags: Mapping[str, str], experiment_id: str) -> list["Run"]:
     """Find finished runs of an experiment by their tags, the newest first; reused ones are left out."""
     clauses = [f"tags.`{name}` = '{value}'" for name, value in tags.items()]
-    query = " and ".join([*clauses, "attributes.status = 'FINISHED'"])
-    found, page = [], None
+    found = _searched(" and ".join([*clauses, "attributes.status = 'FINISHED'"]), experiment_id)
+    return [run for run in found if "lifecycle.reused" not in run.data.tags]
+
+
+def _searched(query: str, experiment_id: str) -> list["Run"]:
+    found: list[Run] = []
+    page = None
     while True:
         runs = client().search_runs(
             [experiment_id], query, order_by=["attributes.start_time DESC"], page_token=page, max_results=1000
         )
-        found += [run for run in runs if "lifecycle.reused" not in run.data.tags]
+        found += runs
         page = runs.token
         if not page:
             return found
+
+
+def all_runs(tags: Mapping[str, str], experiment_id: str) -> list["Run"]:
+    """Find runs of an experiment by their tags, whatever became of them, the newest first."""
+    return _searched(" and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items()), experiment_id)
+
+
+def children_of(run_id: str, experiment_id: str) -> list["Run"]:
+    """Find the children of a run, the newest first."""
+    return _searched(f"tags.`mlflow.parentRunId` = '{run_id}'", experiment_id)
+
+
+def run_of(run_id: str) -> "Run":
+    """Return a run.
+
+    Raises
+    ------
+    LookupError
+        Where the store has none of that id, or it has been deleted.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client().get_run(run_id)
+    except MlflowException as error:
+        raise LookupError(first_line(error)) from error
+    if run.info.lifecycle_stage == "deleted":
+        raise LookupError(f"run {run_id} has been deleted")
+    return run
+
+
+def claim(run_id: str, name: str, value: str) -> str:
+    """Write a parameter of a run that nobody may have written before, and return what it is then.
+
+    A run's parameters can be written once, so of several who claim at the same time one is first, and all are told who.
+    """
+    from mlflow.exceptions import MlflowException
+
+    with suppress(MlflowException):
+        client().log_param(run_id, name, value)
+    return str(client().get_run(run_id).data.params.get(name, ""))
 
 
 def artifact(run_id: str, name: str) -> Path:

@@ -1,0 +1,404 @@
+"""The store as a search's memory: who runs it, whether he lives, and how another goes on where he ended."""
+
+import json
+import os
+import socket
+import subprocess
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from lifecycle.adapters import tracking
+from lifecycle.adapters.tracking import StepRun
+from lifecycle.errors import UserError, listed
+from lifecycle.settings import NOT_IN_THE_KEY
+from lifecycle.trials import FAILED, FINISHED, TrialRecord
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+OWNER, HEARTBEAT = "lifecycle.owner", "lifecycle.heartbeat"
+RESUMES, RESUMED_BY = "lifecycle.resumes", "lifecycle.resumed_by"
+RECORD, REPEAT_OF = "lifecycle.record", "lifecycle.repeat_of"
+BEAT_SECONDS, DEAD_SECONDS = 5.0, 60.0
+SEARCHES = ("tune_lr", "tune_multi")
+# A search may have been gone on with many times; a circle of claims, which cannot be, must not hang the start.
+LONGEST_CHAIN = 1_000
+
+
+@cache
+def place() -> str:
+    """Name this machine so that another of the same name is told apart, and a container's processes from its host's."""
+    parts = [socket.gethostname()]
+    boot, processes = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    parts.append(boot.read_text().strip() if boot.exists() else f"{uuid.getnode():x}")
+    if processes.exists():
+        parts.append(str(processes.stat().st_ino))
+    return "/".join(parts)
+
+
+def started(pid: int) -> str:
+    """Say when a process began, in whatever words; empty where there is none, or it has ended and waits for its parent.
+
+    A number alone is no process: it is given to another one when the first has ended.
+    """
+    stat = Path(f"/proc/{pid}/stat")
+    if Path("/proc/self/stat").exists():
+        try:
+            # The name before these may hold blanks and brackets.
+            words = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            return ""
+        return "" if words[0] in "ZX" else words[19]
+    told = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True)
+    return told.stdout.strip()
+
+
+def owner() -> dict[str, Any]:
+    """Describe this process, as the owner of a search."""
+    pid = os.getpid()
+    return {"host": place(), "pid": pid, "started": started(pid), "token": uuid.uuid4().hex}
+
+
+def lives(run: "Run") -> bool:
+    """Tell whether somebody is at work on a run.
+
+    Parameters
+    ----------
+    run : Run
+        With its tags.
+
+    Returns
+    -------
+    bool
+        False where the run has ended; where its owner's process on this machine is gone; where its heartbeat, of
+        another machine, is older than 60 s. True also where it has not said whose it is within 60 s of its start.
+    """
+    if run.info.status != "RUNNING":
+        return False
+    tags = run.data.tags
+    if OWNER not in tags:
+        return bool(time.time() - run.info.start_time / 1000 < DEAD_SECONDS)
+    whose = json.loads(tags[OWNER])
+    if whose["host"] == place():
+        return bool(started(whose["pid"]) == whose["started"] != "")
+    return time.time() - float(tags.get(HEARTBEAT, "0")) < DEAD_SECONDS
+
+
+class Heartbeat:
+    """Say every five seconds that a search lives, from a thread of its own.
+
+    Parameters
+    ----------
+    run : StepRun
+        The search's.
+    """
+
+    def __init__(self, run: StepRun) -> None:
+        self._run = run
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def __enter__(self) -> "Heartbeat":
+        whose = json.dumps(owner())
+        self._run.log(tags={OWNER: whose, HEARTBEAT: _now()})
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        while not self._end.wait(BEAT_SECONDS):
+            self._run.beat({HEARTBEAT: _now()})
+
+
+def _now() -> str:
+    return f"{time.time():.0f}"
+
+
+@dataclass
+class Past:
+    """What earlier runs of the same search have done.
+
+    Attributes
+    ----------
+    run_id : str
+        The last of them; empty where there is none.
+    records : list of TrialRecord
+        By number, each once; their ``run_id`` is the child run that bears them.
+    """
+
+    run_id: str = ""
+    records: list[TrialRecord] = field(default_factory=list)
+
+
+def record_tags(record: TrialRecord, child_of: Mapping[int, str]) -> dict[str, str]:
+    """Write down what a trial's child run must bear beside its metrics for the record to be made again.
+
+    Parameters
+    ----------
+    record : TrialRecord
+        Done.
+    child_of : mapping of int to str
+        The child run of each trial by number.
+    """
+    kept = {
+        "number": record.number,
+        "values": record.values,
+        "status": record.status,
+        "score": record.score if record.score == record.score else None,
+        "folds_done": record.folds_done,
+        "fold_scores": record.fold_scores,
+        "threshold": record.threshold,
+        "warnings": record.warnings,
+        "repeat_of": record.repeat_of,
+        "error": record.error[:1000],
+    }
+    tags = {RECORD: json.dumps(kept)}
+    if record.repeat_of is not None:
+        tags[REPEAT_OF] = child_of[record.repeat_of]
+    return tags
+
+
+def _record_of(child: "Run") -> TrialRecord:
+    kept, metrics = json.loads(child.data.tags[RECORD]), dict(child.data.metrics)
+    own = {name: metrics.pop(name, float("nan")) for name in ("fit_seconds", "score_seconds", "latency_ms", "size_mb")}
+    params = {name: value for name, value in child.data.params.items() if name != "model"}
+    return TrialRecord(
+        kept["number"],
+        kept["values"],
+        kept["status"],
+        float("nan") if kept["score"] is None else kept["score"],
+        metrics,
+        params,
+        started=child.info.start_time / 1000,
+        ended=(child.info.end_time or child.info.start_time) / 1000,
+        error=kept["error"],
+        warnings=kept["warnings"],
+        folds_done=kept["folds_done"],
+        threshold=kept["threshold"],
+        fold_scores=tuple(kept["fold_scores"]),
+        repeat_of=kept["repeat_of"],
+        run_id=child.info.run_id,
+        **own,
+    )
+
+
+def find(run: StepRun, key: str) -> str:
+    """Find the newest search of a key that ended before its time, or that may go further; empty where there is none."""
+    found = tracking.all_runs({"lifecycle.step": run.step, "lifecycle.key": key}, run.experiment_id)
+    for one in found:
+        if one.info.run_id == run.run_id or "lifecycle.reused" in one.data.tags or lives(one):
+            continue
+        # Somebody has gone on with it already: his run is in the list as well.
+        if RESUMED_BY not in one.data.params and OWNER in one.data.tags:
+            return str(one.info.run_id)
+    return ""
+
+
+def asked_for(run_id: str, run: StepRun, settings: Mapping[str, Any]) -> str:
+    """Return the run to go on with where the user has named one: it, or the last that has gone on with it.
+
+    Parameters
+    ----------
+    run_id : str
+        The option ``resume``.
+    run : StepRun
+        Of the search that is to go on.
+    settings : mapping
+        Its ``settings.json``.
+
+    Raises
+    ------
+    UserError
+        Where the run is no search of this step, is of another table, tried other points, or is alive.
+    """
+    found = _search_of(run_id, run.step, "resume")
+    then = _settings_of(run_id, "resume")
+    _check_same(run_id, then, settings)
+    for _ in range(LONGEST_CHAIN):
+        following = found.data.params.get(RESUMED_BY)
+        if not following:
+            break
+        found = tracking.run_of(following)
+    if lives(found):
+        raise UserError(
+            f"resume: the search {found.info.run_id} is alive ({_whose(found)}); wait for it, or end it first."
+        )
+    return str(found.info.run_id)
+
+
+def _whose(found: "Run") -> str:
+    tag = found.data.tags.get(OWNER)
+    if tag is None:
+        return "it has just begun"
+    whose = json.loads(tag)
+    return f"process {whose['pid']} on {whose['host'].partition('/')[0]}"
+
+
+def _search_of(run_id: str, step: str, option: str) -> "Run":
+    try:
+        found = tracking.run_of(run_id)
+    except LookupError as error:
+        sentence = f"{option}: there is no run {run_id!r} in this store; give the id of a search's run."
+        raise UserError(sentence) from error
+    other = found.data.tags.get("lifecycle.step", "")
+    if other not in SEARCHES:
+        what = f"a run of {other}" if other else "no run of this project"
+        raise UserError(f"{option}: {run_id} is {what}, not a search; give the id of a run of {listed(SEARCHES)}.")
+    if option == "resume" and other != step:
+        raise UserError(f"resume: {run_id} is a search of {other}; go on with it by -e {other}.")
+    return found
+
+
+def _settings_of(run_id: str, option: str) -> dict[str, Any]:
+    try:
+        path = tracking.artifact(run_id, tracking.SETTINGS)
+    except LookupError as error:
+        raise UserError(f"{option}: {run_id} ended before it wrote its settings; start a search anew.") from error
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _check_same(run_id: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to go on with a search that another table, other settings or other code would continue."""
+    differ = [
+        f"{name} was {_short(then['table'].get(name))} and is {_short(value)}"
+        for name, value in now["table"].items()
+        if then["table"].get(name) != value and name not in ("data", "test_data")
+    ]
+    if then["data_sha256"] != now["data_sha256"]:
+        differ.insert(0, f"data was {then['table'].get('data')} and is {now['table'].get('data')}, with other bytes")
+    if differ:
+        raise UserError(f"resume: {run_id} searched another table ({'; '.join(differ)}); give the same options.")
+    differ = [
+        f"{name} was {_short(then['own'].get(name))} and is {_short(value)}"
+        for name, value in json.loads(json.dumps(now["own"])).items()
+        if name not in NOT_IN_THE_KEY and then["own"].get(name) != value
+    ]
+    if differ:
+        raise UserError(f"resume: {run_id} tried other points ({'; '.join(differ)}); give the same options.")
+    if then["code_sha256"] != now["code_sha256"]:
+        raise UserError(
+            f"resume: steps/ or the lock has changed since {run_id}, so its scores are of other code; start anew."
+        )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def take(run: StepRun, past_id: str) -> Past:
+    """Go on with a search: claim it, end what it left open, and read what it has done.
+
+    A parameter of a run can be written once: of two who claim one search the store refuses the second, and each reads
+    back whose it is before anything else is written.
+
+    Parameters
+    ----------
+    run : StepRun
+        Who goes on.
+    past_id : str
+        The run that ended.
+
+    Returns
+    -------
+    Past
+        Empty where another was first.
+    """
+    if tracking.claim(past_id, RESUMED_BY, run.run_id) != run.run_id:
+        return Past()
+    run.log(tags={RESUMES: past_id})
+    records: dict[int, TrialRecord] = {}
+    one = past_id
+    for _ in range(LONGEST_CHAIN):
+        parent = tracking.run_of(one)
+        for child in tracking.children_of(one, run.experiment_id):
+            if child.data.tags.get("lifecycle.step") != "trial":
+                continue
+            if RECORD in child.data.tags:
+                record = _record_of(child)
+                records.setdefault(record.number, record)
+                # The record is written first, in one batch; who was killed after it had no time to say so.
+                status = "FAILED" if record.status == FAILED else "FINISHED"
+                if child.info.status != status:
+                    run.end_child(child.info.run_id, status)
+            elif child.info.status == "RUNNING":
+                run.end_child(child.info.run_id, "KILLED")
+        if parent.info.status == "RUNNING":
+            run.end_child(one, "KILLED")
+        one = parent.data.tags.get(RESUMES, "")
+        if not one:
+            break
+    return Past(past_id, [records[number] for number in sorted(records)])
+
+
+def points_of(run: StepRun, run_id: str, contract: Mapping[str, Any], greater_is_better: bool) -> list[dict[str, Any]]:
+    """Return the values of an earlier search's finished trials, the best first.
+
+    Parameters
+    ----------
+    run : StepRun
+        Of the search that is to begin with them.
+    run_id : str
+        The option ``warm_start``.
+    contract : mapping
+        What must agree, as `same_contract` gives it.
+    greater_is_better : bool
+        Of the metric.
+
+    Raises
+    ------
+    UserError
+        Where the run is no search, or its table has another contract; says what differs.
+    """
+    found = _search_of(run_id, run.step, "warm_start")
+    prepared = _settings_of(run_id, "warm_start")["prepared_run_id"]
+    then = json.loads(tracking.artifact(prepared, "prepared/contract.json").read_text(encoding="utf-8"))
+    other = same_contract(then)
+    differ = [
+        f"{name} was {_short(other[name])} and is {_short(value)}"
+        for name, value in contract.items()
+        if other[name] != value
+    ]
+    if differ:
+        raise UserError(
+            f"warm_start: {run_id} searched a table of another contract ({'; '.join(differ)}); "
+            "begin with a search over the same columns, or without."
+        )
+    records: dict[int, TrialRecord] = {}
+    one = found
+    for _ in range(LONGEST_CHAIN):
+        for child in tracking.children_of(one.info.run_id, one.info.experiment_id):
+            if RECORD in child.data.tags and child.info.status == "FINISHED":
+                record = _record_of(child)
+                if record.status == FINISHED and record.repeat_of is None:
+                    records.setdefault(record.number, record)
+        following = one.data.tags.get(RESUMES, "")
+        if not following:
+            break
+        one = tracking.run_of(following)
+    if not records:
+        raise UserError(f"warm_start: {run_id} has no finished trial to begin with; name another search.")
+    sign = -1.0 if greater_is_better else 1.0
+    ordered = sorted(records.values(), key=lambda record: (sign * record.score, record.number))
+    return [record.values for record in ordered]
+
+
+def same_contract(contract: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what two tables must share for points of the one to mean the same for the other: target, task, columns."""
+    return {
+        "target": contract["target"],
+        "task": contract["task"],
+        "classes": list(contract["classes"]),
+        "columns": {column["name"]: column["role"] for column in contract["columns"]},
+    }
