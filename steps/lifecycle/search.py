@@ -14,6 +14,7 @@ import numpy as np
 from hyperopt import STATUS_FAIL, STATUS_OK, Trials, anneal, rand, tpe
 from hyperopt.base import JOB_STATE_DONE, Domain
 
+from lifecycle import adaptive
 from lifecycle.errors import UserError, listed
 from lifecycle.metrics import Metric
 from lifecycle.models import MODELS
@@ -24,7 +25,7 @@ from lifecycle.trials import FINISHED, TrialRecord
 LAG = 8
 REDRAWS = 10
 TIE = 1e-9
-SUGGEST = {"tpe": tpe.suggest, "rand": rand.suggest, "anneal": anneal.suggest}
+SUGGEST = {"tpe": tpe.suggest, "rand": rand.suggest, "anneal": anneal.suggest, "atpe": adaptive.suggest}
 
 
 class Engine(Protocol):

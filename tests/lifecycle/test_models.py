@@ -701,7 +701,7 @@ def test_every_model_of_dates_and_text_is_saved_and_takes_rows_as_people_write_t
     if task == "classification":
         contract = replace(MESSY, task=task, classes=("high", "low"), positive="high")
         labels = np.where(labels > np.median(labels), "high", "low")
-    values = {"model": name} | ({"n_neighbors": 3} if name == "knn" else {})
+    values = {"model": name} | ({"weights": "distance"} if name == "knn" else {})
     estimator = plain_estimator(task, SEED) if name == "plain" else make_estimator(task, values, SEED)
     model = pipeline(contract, estimator).fit(prepared, labels)
     assert model.score(prepared, labels) > 0.6
