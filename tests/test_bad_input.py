@@ -110,13 +110,25 @@ AT_ONCE = {
         "rmse, mae, r2.",
     ),
     "unknown algorithm": Case(
-        "tune_lr", ["--algo", "tpee"], "algo: 'tpee' is not known; use one of tpe, rand, anneal. Did you mean tpe?"
+        "tune_lr",
+        ["--algo", "tpee"],
+        "algo: 'tpee' is not known; use one of tpe, rand, anneal, atpe. Did you mean tpe?",
     ),
     "unknown estimator": Case(
         "tune_multi",
         ["--models", "logreg,svmm"],
-        "models: 'svmm' is not known; use one of logreg, dtc, svm, rf, ridge, lasso, elasticnet, linear_svr, "
-        "extra_trees, gradient_boosting. Did you mean svm?",
+        "models: 'svmm' is not known; use one of logreg, dtc, svm, knn, rf, extra_trees, "
+        "hist_gradient_boosting, xgboost, ridge, lasso, elasticnet, linear_svr, gradient_boosting. Did you mean svm?",
+    ),
+    "a space file that is not there": Case(
+        "tune_multi",
+        ["--space", "{tables}/none.yaml"],
+        "space: there is no file '{tables}/none.yaml'; give the path of a YAML file.",
+    ),
+    "a space file that is a table": Case(
+        "main",
+        ["--data", "churn", "--space", "{tables}/good.csv"],
+        "space: the file declares no model; give ranges ...",
     ),
     "unknown split": Case(
         "prepare",
@@ -259,7 +271,8 @@ BEFORE_ANY_TRIAL = {
     "another task's estimator among others": Case(
         "main",
         ["--data", "churn", "--models", "logreg,ridge", "--max_evals", "2"],
-        "models: 'ridge' is not for classification; use one of logreg, dtc, svm, rf.",
+        "models: 'ridge' is not for classification; use one of logreg, dtc, svm, knn, rf, extra_trees, "
+        "hist_gradient_boosting, xgboost.",
     ),
     "a threshold for three classes": Case(
         "baseline",

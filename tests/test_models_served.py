@@ -213,15 +213,24 @@ def test_models_are_skops_and_never_pickles(folders: dict[tuple[str, str], Path]
         flavor = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))["flavors"]["sklearn"]
         assert flavor["serialization_format"] == "skops"
         # Loading a model from a local store leaves bytecode beside its code.
-        [code] = [name for name in names if re.fullmatch("code/[^/]+", name)]
-        module = Path(code).stem
-        assert re.fullmatch("lifecycle_columns_[0-9a-f]{12}", module)
+        code = sorted(Path(name).stem for name in names if re.fullmatch("code/[^/]+", name))
+        assert [re.sub("[0-9a-f]{12}$", "", name) for name in code] in (
+            ["lifecycle_columns_"],
+            ["lifecycle_boosting_", "lifecycle_columns_"],
+        )
+        module = code[-1]
+        [boosting] = {
+            name.rpartition(".")[0] for name in flavor["skops_trusted_types"] if name.startswith("lifecycle_boosting_")
+        }
         # Our own list, and short: what is on it could run code when a model is loaded.
         assert set(flavor["skops_trusted_types"]) == {
             "numpy.dtype",
             "scipy.sparse._csr.csr_matrix",
             "sklearn.tree._tree.Tree",
+            "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
             *(f"{module}.{ours}" for ours in ("CastColumns", "EncodeText", "EncodeTimes")),
+            *(f"{boosting}.DenseHistGradientBoosting{task}" for task in ("Classifier", "Regressor")),
+            *(f"{boosting}.XGBoost{task}" for task in ("Classifier", "Regressor")),
         }
 
 
@@ -230,7 +239,7 @@ def test_models_are_pinned_to_the_lock(folders: dict[tuple[str, str], Path], pro
     locked = {line.split()[0] for line in lock.splitlines() if line[:1].isalnum()}
     for folder in folders.values():
         pins = (folder / "requirements.txt").read_text(encoding="utf-8").split()
-        assert {pin.partition("==")[0] for pin in pins} == {
+        assert {pin.partition("==")[0] for pin in pins} - {"xgboost-cpu", "xgboost"} == {
             *("mlflow", "scikit-learn", "skops", "numpy", "pandas", "scipy"),
         }
         assert set(pins) <= locked
@@ -276,6 +285,72 @@ flavors.log_pipeline(tracking.start("baseline"), model, contract, rows, "0" * 64
     assert re.search(r"sklearn\.\w*(neighbors|metrics)\S*(KDTree|EuclideanDistance)", done.err), last
     [run] = store.runs()
     assert not store.models(run.info.run_id) or not list(store.folder.rglob("model.skops"))
+
+
+# Boosted trees.
+
+BOOSTED = """
+import json, sys
+import numpy as np
+import pandas as pd
+from lifecycle.adapters import flavors, tracking
+from lifecycle.contract import Column, Contract
+from lifecycle.models import make_estimator, pipeline
+columns = (
+    Column("x", "numeric", "DOUBLE"),
+    Column("kind", "categorical", "VARCHAR", levels=("a", "b", "c")),
+)
+contract = Contract("y", "classification", ("no", "yes"), "yes", "random", columns=columns)
+rows = pd.DataFrame({"x": np.arange(80) % 23, "kind": list("abca") * 20}).astype({"x": "float64"})
+labels = np.where((rows["x"] > 11) ^ (rows["kind"] == "a"), "yes", "no")
+tracking.connect()
+said = {}
+for name in ("xgboost", "hist_gradient_boosting", "knn"):
+    run = tracking.start("baseline")
+    model = pipeline(contract, make_estimator("classification", {"model": name}, 3), 0.4).fit(rows, labels)
+    flavors.log_pipeline(run, model, contract, rows, "0" * 64)
+    run.end("FINISHED")
+    said[name] = [run.run_id, model.predict(rows).tolist()]
+print("\\n" + json.dumps(said))
+"""
+ELSEWHERE = """
+import json, sys
+import mlflow, numpy as np, pandas as pd
+rows = pd.DataFrame({"x": [str(i % 23) for i in range(80)], "kind": list("abca") * 20})
+model = mlflow.pyfunc.load_model(f"runs:/{sys.argv[1]}/model")
+ours = sorted(name for name in sys.modules if name.startswith("lifecycle_"))
+print("\\n" + json.dumps([np.asarray(model.predict(rows)).tolist(), ours, "xgboost" in sys.modules]))
+"""
+
+
+@pytest.fixture(scope="module")
+def boosted(new_store: Callable[[], Any], project: Path) -> tuple[Any, dict[str, Any]]:
+    """Log boosted trees of both kinds, and neighbours; give the store, and by name the run and what the model said."""
+    store = new_store()
+    done = store.run(sys.executable, "-c", BOOSTED, PYTHONPATH=str(project / "steps")).well()
+    return store, json.loads(done.out.strip().splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("name", "modules"),
+    [("xgboost", ["boosting", "columns"]), ("hist_gradient_boosting", ["boosting", "columns"]), ("knn", ["columns"])],
+)
+def test_boosted_trees_load_elsewhere_with_the_code_and_the_pins_that_they_need(
+    boosted: tuple[Any, dict[str, Any]], name: str, modules: list[str], tmp_path: Path
+) -> None:
+    store, said = boosted
+    run_id, expected = said[name]
+    assert set(expected) == {"no", "yes"}
+    done = store.run(*(sys.executable, "-c", ELSEWHERE, run_id), folder=tmp_path, MLFLOW_TRACKING_URI=store.uri).well()
+    predicted, ours, imported = json.loads(done.out.strip().splitlines()[-1])
+    assert predicted == expected
+    assert [one.split("_")[1] for one in ours] == modules
+    assert imported == (name == "xgboost")
+    [model] = store.models(run_id)
+    folder = Path(model.artifact_location.removeprefix("file://"))
+    pins = (folder / "requirements.txt").read_text(encoding="utf-8")
+    assert ("xgboost" in pins) == (name == "xgboost")
+    assert sorted(path.stem.split("_")[1] for path in (folder / "code").glob("*.py")) == modules
 
 
 # Dates, text and numbers as people write them.

@@ -4,6 +4,7 @@ Like `lifecycle.columns` this module travels with the models that need it, under
 imports nothing else of ours. xgboost is imported where a model is fitted or used, and not before.
 """
 
+from functools import cache
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -16,44 +17,68 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
+from threadpoolctl import ThreadpoolController
 
 
 def _dense(rows: Any) -> Any:
     return rows.toarray() if sparse.issparse(rows) else rows
 
 
+@cache
+def _threads() -> ThreadpoolController:
+    """Look once for the libraries that have threads: that takes longer than to say something of a row."""
+    return ThreadpoolController()
+
+
+def _on_one_thread() -> Any:
+    """Keep OpenMP to one thread: two that wait for each other on busy cores take seventy times as long."""
+    return _threads().limit(limits=1, user_api="openmp")
+
+
 class DenseHistGradientBoostingClassifier(HistGradientBoostingClassifier):  # type: ignore[misc]
-    """scikit-learn's histogram gradient boosting, which alone among its trees takes no sparse table: this one does."""
+    """scikit-learn's histogram gradient boosting, which alone among its trees takes no sparse table: this one does.
+
+    It keeps to one thread, as trials that run side by side do, and as an answer to a single row should.
+    """
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "DenseHistGradientBoostingClassifier":
         """Fit on a table, sparse or not."""
-        super().fit(_dense(X), y, sample_weight)
+        with _on_one_thread():
+            super().fit(_dense(X), y, sample_weight)
         return self
 
     def predict(self, X: Any) -> Any:
         """Return the class of each row."""
-        return super().predict(_dense(X))
+        with _on_one_thread():
+            return super().predict(_dense(X))
 
     def predict_proba(self, X: Any) -> Any:
         """Return the probability of each class, by row."""
-        return super().predict_proba(_dense(X))
+        with _on_one_thread():
+            return super().predict_proba(_dense(X))
 
     def decision_function(self, X: Any) -> Any:
         """Return the trees' sum, by row."""
-        return super().decision_function(_dense(X))
+        with _on_one_thread():
+            return super().decision_function(_dense(X))
 
 
 class DenseHistGradientBoostingRegressor(HistGradientBoostingRegressor):  # type: ignore[misc]
-    """scikit-learn's histogram gradient boosting, which alone among its trees takes no sparse table: this one does."""
+    """scikit-learn's histogram gradient boosting, which alone among its trees takes no sparse table: this one does.
+
+    It keeps to one thread, as trials that run side by side do, and as an answer to a single row should.
+    """
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "DenseHistGradientBoostingRegressor":
         """Fit on a table, sparse or not."""
-        super().fit(_dense(X), y, sample_weight)
+        with _on_one_thread():
+            super().fit(_dense(X), y, sample_weight)
         return self
 
     def predict(self, X: Any) -> Any:
         """Return the estimate for each row."""
-        return super().predict(_dense(X))
+        with _on_one_thread():
+            return super().predict(_dense(X))
 
 
 class _XGBoost(BaseEstimator):  # type: ignore[misc]
@@ -130,7 +155,6 @@ class _XGBoost(BaseEstimator):  # type: ignore[misc]
         """
         import xgboost
 
-        self._validate_params()
         objective = {0: "reg:squarederror", 2: "binary:logistic"}.get(classes, "multi:softprob")
         parameters = {
             "objective": objective,
@@ -243,6 +267,7 @@ class XGBoostClassifier(ClassifierMixin, _XGBoost):  # type: ignore[misc]
 
     def fit(self, X: Any, y: Any) -> "XGBoostClassifier":
         """Fit on design columns, sparse or not, and labels of any kind."""
+        self._validate_params()
         self.classes_, places = np.unique(np.asarray(y), return_inverse=True)
         weights = None if self.class_weight is None else compute_sample_weight(self.class_weight, places)
         # Its own objective for one class does not exist; two serve, of which one never comes.
@@ -298,6 +323,7 @@ class XGBoostRegressor(RegressorMixin, _XGBoost):  # type: ignore[misc]
 
     def fit(self, X: Any, y: Any) -> "XGBoostRegressor":
         """Fit on design columns, sparse or not, and quantities."""
+        self._validate_params()
         self._fit_trees(X, np.asarray(y, dtype=np.float64), None, 0)
         return self
 

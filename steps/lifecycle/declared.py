@@ -60,7 +60,7 @@ DISTRIBUTIONS = {
         lambda *pairs: Choice(tuple(pair[1] for pair in pairs), tuple(float(pair[0]) for pair in pairs)),
         "pchoice: [[0.9, l1], [0.1, l2]]",
     ),
-    "uniform": Distribution(("low", "high"), Uniform, "uniform: [0, 1]"),
+    "uniform": Distribution(("low", "high"), Uniform, "uniform: [0.1, 1]"),
     "quniform": Distribution(("low", "high", "q"), Steps, "quniform: [50, 500, 50]"),
     "uniformint": Distribution(("low", "high"), Steps, "uniformint: [1, 30]"),
     "loguniform": Distribution(("low", "high"), LogUniform, "loguniform: [0.001, 100]"),

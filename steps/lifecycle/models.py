@@ -136,10 +136,10 @@ def _tree_space(contract: Contract) -> dict[str, Range]:
 
 def _forest_space(contract: Contract) -> dict[str, Range]:
     return {
-        "n_estimators": Steps(100, 500, 50),
-        "max_depth": Steps(2, 12),
+        "n_estimators": Steps(50, 250, 50),
+        "max_depth": Steps(4, 20, 2),
         "min_samples_leaf": Steps(1, 5),
-        "min_samples_split": Steps(2, 6),
+        "max_features": Choice(("sqrt", 0.5, 1.0)),
     }
 
 
@@ -153,10 +153,11 @@ def _neighbours_space(contract: Contract) -> dict[str, Range]:
 
 def _histogram_space(contract: Contract) -> dict[str, Range]:
     return {
-        "max_iter": Steps(50, 300, 50),
-        "learning_rate": LogUniform(0.02, 0.3),
+        "max_iter": Steps(50, 250, 50),
+        "learning_rate": LogUniform(0.02, 0.5),
         "max_leaf_nodes": Steps(4, 64, 4),
-        "min_samples_leaf": Steps(2, 50, 2),
+        # A small table has no fifty rows for a leaf.
+        "min_samples_leaf": Steps(2, 50 if contract.rows >= 1_000 else 20, 2),
         "l2_regularization": LogUniform(1e-3, 10),
     }
 
@@ -179,13 +180,13 @@ def _linear_svr(seed: int, **values: Any) -> BaseEstimator:
 
 
 # A forest's and a boosting's first points are what each library ships with, but for as many trees as the space has.
-FOREST_START = {"n_estimators": 200, "max_depth": 12, "min_samples_leaf": 1, "min_samples_split": 2}
+FOREST_START = {"n_estimators": 100, "max_depth": 20, "min_samples_leaf": 1, "max_features": "sqrt"}
 NEIGHBOURS_START = {"n_neighbors": 5, "weights": "distance", "p": 2}
 HISTOGRAM_START = {
     "max_iter": 100,
     "learning_rate": 0.1,
     "max_leaf_nodes": 32,
-    "min_samples_leaf": 20,
+    "min_samples_leaf": 10,
     "l2_regularization": 0.01,
 }
 XGBOOST_START = {

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from hyperopt import STATUS_FAIL, STATUS_OK, Trials, anneal, rand, tpe
 from hyperopt.base import JOB_STATE_DONE, Domain
 
+from lifecycle import adaptive
 from lifecycle.errors import UserError, listed
 from lifecycle.honest import chosen
 from lifecycle.metrics import Metric
@@ -30,7 +31,7 @@ REDRAWS = 10
 # Trials handed to the engine beyond those under way, so that a worker that ends one begins the next at once.
 AHEAD = 2
 TIE = 1e-9
-SUGGEST = {"tpe": tpe.suggest, "rand": rand.suggest, "anneal": anneal.suggest}
+SUGGEST = {"tpe": tpe.suggest, "rand": rand.suggest, "anneal": anneal.suggest, "atpe": adaptive.suggest}
 
 
 class Engine(Protocol):

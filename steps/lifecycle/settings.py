@@ -16,7 +16,7 @@ from lifecycle.errors import UserError, listed
 
 TASKS = ("classification", "regression")
 SPLITS = ("random", "stratified", "group", "time", "hash")
-ALGORITHMS = ("tpe", "rand", "anneal")
+ALGORITHMS = ("tpe", "rand", "anneal", "atpe")
 SELECT_ON = ("cv", "test")
 ENGINES = ("local", "spark")
 LOG_MODELS = ("best", "all")

@@ -8,10 +8,12 @@ import pytest
 from lifecycle.adapters import searches, steps
 from lifecycle.contract import Column, Contract
 from lifecycle.errors import UserError
+from lifecycle.models import MODELS
 
 LARGE = Contract(
     "y", "classification", ("no", "yes"), "yes", "stratified", columns=(Column("x", "numeric", "DOUBLE"),), rows=30_000
 )
+REST = ("logreg", "dtc", "rf", "extra_trees", "hist_gradient_boosting", "xgboost")
 QUANTITY = replace(LARGE, task="regression", classes=(), positive=None)
 
 
@@ -33,12 +35,12 @@ def options(**changes: Any) -> dict[str, Any]:
 
 
 def test_a_model_that_the_table_is_too_large_for_is_left_out() -> None:
-    assert searches.settings_for("tune_multi", options(), LARGE).models == ("logreg", "dtc", "rf")
+    assert searches.settings_for("tune_multi", options(), LARGE).models == REST
 
 
 def test_a_sample_that_is_small_enough_brings_it_back() -> None:
     found = searches.settings_for("tune_multi", options(max_rows=20_000), LARGE)
-    assert found.models == ("logreg", "dtc", "svm", "rf")
+    assert found.models == tuple(MODELS["classification"])
     assert found.max_rows == 20_000
 
 
@@ -46,7 +48,7 @@ def test_asked_for_by_name_it_is_refused_with_what_would_do() -> None:
     with pytest.raises(
         UserError,
         match=r"^models: the table has 30,000 training rows, of which it takes at most 20,000 \(svm\); "
-        r"set max_rows=20000, or use one of logreg, dtc, rf\.$",
+        r"set max_rows=20000, or use one of logreg, dtc, rf, extra_trees, hist_gradient_boosting, xgboost\.$",
     ):
         searches.settings_for("tune_multi", options(models="svm"), LARGE)
     assert searches.settings_for("tune_multi", options(models="svm", max_rows=9_000), LARGE).models == ("svm",)

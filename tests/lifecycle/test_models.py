@@ -23,12 +23,14 @@ from lifecycle.coefficients import design_names
 from lifecycle.contract import Column, Contract
 from lifecycle.metrics import resolve_metric
 from lifecycle.models import (
+    BOOSTING,
     COLUMNS,
     COLUMNS_SOURCE,
     MODEL_NAMES,
     MODELS,
     choose_models,
     design_columns,
+    first_points,
     left_out_models,
     make_estimator,
     one_hot_columns,
@@ -40,7 +42,7 @@ from lifecycle.models import (
     toward,
 )
 from lifecycle.settings import TableSettings, parse_ordinal
-from lifecycle.spaces import Values, compile_space, values_of
+from lifecycle.spaces import Choice, Steps, Values, compile_space, point_for, values_of
 from lifecycle.table import PreparedTable, read_prepared
 from lifecycle.trials import FINISHED, Objective, score_model
 
@@ -122,10 +124,11 @@ def first(target: str, name: str) -> Pipeline:
 
 @cache
 def several(target: str, name: str) -> list[Pipeline]:
-    """Fit two more points beside it; of ensembles, which take long, none."""
+    """Fit two more points beside it; of ensembles, which take long, the one that a search may begin with."""
     table = TABLES[target]
-    if "n_estimators" in MODELS[table.contract.task][name].space(table.contract):
-        return [first(target, name)]
+    if {"n_estimators", "max_iter"} & set(MODELS[table.contract.task][name].space(table.contract)):
+        [start] = first_points(space_for((name,), table.contract), table.contract.task)
+        return [first(target, name), fitted(table, start)]
     return [first(target, name), *(fitted(table, values) for values in drawn(table, name, 3)[1:])]
 
 
@@ -197,7 +200,9 @@ def test_every_source_of_chance_has_the_seed(target: str, name: str):
     [values] = drawn(table, name, 1)
     parameters = make_estimator(table.contract.task, values, SEED).get_params(deep=True)
     chances = {key: value for key, value in parameters.items() if key.split("__")[-1] == "random_state"}
-    assert chances
+    assert chances or name == "knn"
+    if not chances:
+        return
     assert set(chances.values()) == {SEED}
 
 
@@ -264,15 +269,19 @@ def test_the_search_over_logistic_regression_is_the_courses():
     assert set(values[0]) == {"model", "C", "solver", "class_weight"}
 
 
+# Neighbours have no weights for classes.
+WEIGHTED = [name for name in MODELS["classification"] if name != "knn"]
+
+
 @pytest.mark.parametrize("target", ["texts", "three"])
-@pytest.mark.parametrize("name", MODELS["classification"])
+@pytest.mark.parametrize("name", WEIGHTED)
 def test_every_classifier_is_tried_with_balanced_weights_and_without(name: str, target: str):
     weights = [values["class_weight"] for values in drawn(TABLES[target], name, 40)]
     assert 10 <= weights.count("balanced") <= 30
     assert set(weights) == {None, "balanced"}
 
 
-@pytest.mark.parametrize("name", MODELS["classification"])
+@pytest.mark.parametrize("name", WEIGHTED)
 def test_balanced_weights_find_more_of_a_rare_class(name: str):
     """One row in ten is positive, and its class overlaps with the other."""
     rng = np.random.default_rng(8)
@@ -280,7 +289,13 @@ def test_balanced_weights_find_more_of_a_rare_class(name: str):
     rows = pd.DataFrame({"x": rng.normal(1.2 * (labels == "yes"), 1.0), "z": rng.normal(size=300)})
     columns = (Column("x", "numeric", "float64"), Column("z", "numeric", "float64"))
     contract = Contract("y", "classification", ("no", "yes"), "yes", "random", columns=columns)
-    small = {"dtc": {"max_depth": 3}, "rf": {"max_depth": 3, "n_estimators": 50}}.get(name, {})
+    small = {
+        "dtc": {"max_depth": 3},
+        "rf": {"max_depth": 3, "n_estimators": 50},
+        "extra_trees": {"max_depth": 3, "n_estimators": 50},
+        "hist_gradient_boosting": {"max_iter": 5},
+        "xgboost": {"max_depth": 2, "n_estimators": 20},
+    }.get(name, {})
     found = []
     for weight in (None, "balanced"):
         estimator = make_estimator("classification", {"model": name, "class_weight": weight} | small, SEED)
@@ -309,10 +324,89 @@ def test_models_are_chosen_by_name():
 
 def test_a_model_that_cannot_be_chosen_is_refused(refused: Callable):
     contract = Contract("y", "classification", (0, 1), 1, "random")
-    with refused("models: 'ridge' is not for classification; use one of logreg, dtc, svm, rf."):
+    with refused(f"models: 'ridge' is not for classification; use one of {', '.join(MODELS['classification'])}."):
         choose_models(("rf", "ridge"), contract)
     with refused(f"models: 'svn' is not known; use one of {', '.join(MODEL_NAMES)}. Did you mean svm?"):
         choose_models(("svn",), contract)
+
+
+@pytest.mark.parametrize("target", ["texts", "three", "quantity"])
+def test_a_search_may_begin_with_one_point_of_each_model(target: str):
+    """Each lies in the space that it begins, to the last bit."""
+    contract = TABLES[target].contract
+    space = space_for(tuple(MODELS[contract.task]), contract)
+    points = first_points(space, contract.task)
+    assert [point["model"] for point in points] == list(MODELS[contract.task])
+    for values in points:
+        assert repr(values_of(space, point_for(space, values))) == repr(values)
+
+
+def test_a_first_point_is_the_models_start_where_the_space_holds_it():
+    space = {"rf": {"max_depth": Steps(3, 9), "n_estimators": Steps(50, 150, 50), "criterion": Choice(("entropy",))}}
+    assert first_points(space, "classification") == [
+        {"model": "rf", "max_depth": 6, "n_estimators": 100, "criterion": "entropy"}
+    ]
+
+
+# ------------------------------------------------------------------------------------- boosting
+
+
+def two_moons(rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Make rows of two columns whose class no line tells, one in five labelled wrong."""
+    rng = np.random.default_rng(5)
+    design = rng.normal(size=(rows, 2))
+    labels = (design[:, 0] * design[:, 1] > 0) ^ (rng.random(rows) < 0.2)
+    return design, np.where(labels, "yes", "no").astype(object)
+
+
+def test_xgboost_stops_early_on_rows_that_it_was_given_and_then_fits_them_all():
+    """On noise more trees only learn it by heart; without early stopping all are fitted."""
+    design, labels = two_moons(600)
+    stopped = BOOSTING.XGBoostClassifier(n_estimators=200, random_state=1).fit(design, labels)
+    assert 1 <= stopped.trees_ < 60
+    every = BOOSTING.XGBoostClassifier(n_estimators=200, early_stopping_rounds=0, random_state=1).fit(design, labels)
+    assert every.trees_ == 200
+    same = BOOSTING.XGBoostClassifier(n_estimators=stopped.trees_, early_stopping_rounds=0, random_state=1)
+    assert same.fit(design, labels).booster_ == stopped.booster_
+
+
+def test_xgboost_holds_rows_of_every_class_back_and_none_where_there_are_too_few():
+    design, labels = two_moons(100)
+    few = np.where(np.arange(100) == 3, "rare", labels).astype(object)
+    model = BOOSTING.XGBoostClassifier(n_estimators=7, random_state=1).fit(design, few)
+    assert (model.trees_, model.classes_.tolist()) == (7, ["no", "rare", "yes"])
+    fit, held = BOOSTING.XGBoostClassifier(random_state=1)._parts(np.repeat([0, 1], [90, 10]), 2)
+    assert (len(fit), len(held)) == (85, 15)
+    assert set(fit) | set(held) == set(range(100))
+    assert sum(held >= 90) in (1, 2)
+
+
+def test_xgboost_says_the_same_of_a_sparse_table_as_of_a_dense_one_without_noughts():
+    rng = np.random.default_rng(2)
+    design, target = rng.normal(size=(80, 3)), rng.normal(size=80)
+    dense_one = BOOSTING.XGBoostRegressor(n_estimators=5, random_state=0).fit(design, target).predict(design)
+    matrix = sparse.csr_matrix(design)
+    other = BOOSTING.XGBoostRegressor(n_estimators=5, random_state=0).fit(matrix, target).predict(matrix)
+    np.testing.assert_array_equal(dense_one, other)
+
+
+def test_histogram_boosting_takes_a_sparse_table():
+    design, labels = two_moons(200)
+    classifier, regressor = BOOSTING.DenseHistGradientBoostingClassifier, BOOSTING.DenseHistGradientBoostingRegressor
+    matrix = sparse.csr_matrix(design)
+    for make, target in ((classifier, labels), (regressor, design[:, 0])):
+        one, other = make(max_iter=5, random_state=0).fit(design, target), make(max_iter=5, random_state=0)
+        np.testing.assert_array_equal(one.predict(design), other.fit(matrix, target).predict(matrix))
+    other = classifier(max_iter=5, random_state=0).fit(matrix, labels)
+    np.testing.assert_array_equal(other.decision_function(matrix) > 0, other.predict(matrix) == "yes")
+
+
+@pytest.mark.parametrize("change", [{"n_estimators": 0}, {"subsample": 1.5}, {"class_weight": "even"}])
+def test_xgboost_refuses_what_it_cannot_take(change: dict[str, Any]):
+    design, labels = two_moons(60)
+    [name] = change
+    with pytest.raises(ValueError, match=f"^The '{name}' parameter of XGBoostClassifier must be "):
+        BOOSTING.XGBoostClassifier(**change).fit(design, labels)
 
 
 # ----------------------------------------------------------------- what a table is too large for
@@ -340,29 +434,55 @@ def test_design_columns_are_counted_from_the_levels():
         assert design_columns(table.contract) == design.shape[1]
 
 
-def test_a_kernel_machine_is_left_out_over_20_000_rows():
+def test_what_looks_at_every_pair_of_rows_is_left_out_over_20_000_rows():
     few = wide("classification", 4)
     assert left_out_models(few, 20_000) == {}
-    assert left_out_models(few, 20_001) == {"svm": "20,001 training rows, of which it takes at most 20,000"}
-    assert choose_models((), few, 20_000) == ("logreg", "dtc", "svm", "rf")
-    assert choose_models((), few, 20_001) == ("logreg", "dtc", "rf")
-    assert left_out_models(wide("regression", 4), 10**7) == {}
+    reason = "20,001 training rows, of which it takes at most 20,000"
+    assert left_out_models(few, 20_001) == {"svm": reason, "knn": reason}
+    assert choose_models((), few, 20_000) == tuple(MODELS["classification"])
+    assert choose_models((), few, 20_001) == tuple(n for n in MODELS["classification"] if n not in ("svm", "knn"))
+    assert left_out_models(wide("regression", 4), 20_001) == {"knn": reason}
 
 
 @pytest.mark.parametrize(
-    ("task", "left_out", "left"),
+    ("task", "left"),
     [
-        ("classification", {"dtc", "rf"}, ("logreg", "svm")),
-        ("regression", {"linear_svr", "rf", "extra_trees"}, ("ridge", "lasso", "elasticnet", "gradient_boosting")),
+        ("classification", ("logreg", "svm", "xgboost")),
+        ("regression", ("ridge", "lasso", "elasticnet", "gradient_boosting", "xgboost")),
     ],
 )
-def test_trees_that_need_every_column_are_left_out_over_1_000_one_hot_columns(task: str, left_out: set, left: tuple):
+def test_trees_that_need_every_column_are_left_out_over_1_000_one_hot_columns(task: str, left: tuple):
     assert left_out_models(wide(task, 1001), 500) == {}
     over = left_out_models(wide(task, 1002), 500)
-    assert over == dict.fromkeys(left_out, "1,001 one-hot columns, of which it takes at most 1,000")
+    reason = "1,001 one-hot columns, of which it takes at most 1,000"
+    assert over == {name: reason for name in MODELS[task] if name not in left}
     assert choose_models((), wide(task, 1002), 500) == left
     # Where the rows are not known, the columns are all the same.
     assert choose_models((), wide(task, 1002)) == left
+
+
+def test_what_takes_no_sparse_design_is_left_out_over_50_million_cells():
+    """A table without levels has none to write out, whatever its size."""
+    for task in MODELS:
+        sparse_one, rows = wide(task, 499), 100_000
+        assert design_columns(sparse_one) == 500
+        assert "hist_gradient_boosting" not in left_out_models(sparse_one, rows)
+        assert left_out_models(sparse_one, rows + 1)["hist_gradient_boosting"] == (
+            "50,000,500 cells in rows and design columns, of which it takes at most 50,000,000"
+        )
+        plain = replace(sparse_one, columns=tuple(Column(f"x{i}", "numeric", "float64") for i in range(500)))
+        assert "hist_gradient_boosting" not in left_out_models(plain, 10**7)
+
+
+def test_what_is_not_installed_is_not_offered(monkeypatch: pytest.MonkeyPatch, refused: Callable):
+    two = TABLES["texts"].contract
+    monkeypatch.setattr("lifecycle.models.importable", lambda package: not package)
+    assert choose_models((), two) == tuple(name for name in MODELS["classification"] if name != "xgboost")
+    with refused(
+        "models: xgboost is not installed; install it by `uv pip install -r requirements.txt`, or use one of "
+        "logreg, dtc, svm, knn, rf, extra_trees, hist_gradient_boosting."
+    ):
+        choose_models(("rf", "xgboost"), two)
 
 
 def test_every_task_has_a_model_without_limits():
@@ -374,13 +494,13 @@ def test_a_model_that_the_table_is_too_large_for_is_refused_by_name(refused: Cal
     two = wide("classification", 4)
     with refused(
         "models: the table has 73,908 training rows, of which it takes at most 20,000 (svm); "
-        "set max_rows=20000, or use one of logreg, dtc, rf."
+        "set max_rows=20000, or use one of logreg, dtc, rf, extra_trees, hist_gradient_boosting, xgboost."
     ):
         choose_models(("logreg", "svm"), two, 73_908)
     assert choose_models(("logreg",), two, 73_908) == ("logreg",)
     with refused(
         "models: the table has 13,219 one-hot columns, of which it takes at most 1,000 (rf); "
-        "use one of ridge, lasso, elasticnet, gradient_boosting."
+        "use one of ridge, lasso, elasticnet, gradient_boosting, xgboost."
     ):
         choose_models(("rf",), wide("regression", 13_220), 73_908)
 
@@ -401,7 +521,7 @@ def test_no_model_that_is_left_writes_a_wide_design_out(kept_sparse: None, task:
     metric = resolve_metric("", contract)
     objective = Objective(table, metric, SEED)
     for name in choose_models((), contract, 4_500):
-        small = {"n_estimators": 10} if name == "gradient_boosting" else {}
+        small = {"n_estimators": 10} if name in ("gradient_boosting", "xgboost") else {}
         values = {"model": name} | small
         assert objective(0, values).status == FINISHED
         scores = score_model(contract, objective.refit(values), rows, table.labels)
@@ -581,7 +701,8 @@ def test_every_model_of_dates_and_text_is_saved_and_takes_rows_as_people_write_t
     if task == "classification":
         contract = replace(MESSY, task=task, classes=("high", "low"), positive="high")
         labels = np.where(labels > np.median(labels), "high", "low")
-    estimator = plain_estimator(task, SEED) if name == "plain" else make_estimator(task, {"model": name}, SEED)
+    values = {"model": name} | ({"weights": "distance"} if name == "knn" else {})
+    estimator = plain_estimator(task, SEED) if name == "plain" else make_estimator(task, values, SEED)
     model = pipeline(contract, estimator).fit(prepared, labels)
     assert model.score(prepared, labels) > 0.6
     saved = skops.io.dumps(model)

@@ -159,7 +159,7 @@ def test_settings_at_the_edge_are_taken(changes: dict):
 
 
 WRONG_SEARCHES = [
-    ({"algo": "tpee"}, "algo: 'tpee' is not known; use one of tpe, rand, anneal. Did you mean tpe?"),
+    ({"algo": "tpee"}, "algo: 'tpee' is not known; use one of tpe, rand, anneal, atpe. Did you mean tpe?"),
     ({"select_on": "train"}, "select_on: 'train' is not known; use one of cv, test."),
     ({"engine": "sparc"}, "engine: 'sparc' is not known; use one of local, spark. Did you mean spark?"),
     ({"log_models": "bests"}, "log_models: 'bests' is not known; use one of best, all. Did you mean best?"),

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from lifecycle import figures
+from lifecycle import adaptive, figures
 from lifecycle.adapters import finals, local, memory, outcomes, predictions, spacefiles, tracking
 from lifecycle.adapters.catalog import short_name
 from lifecycle.adapters.cli import Options, ignoring_signals
@@ -97,6 +97,8 @@ def check(options: Options) -> None:
     for name in parse_names(options["models"]):
         one_of("models", name, MODEL_NAMES)
     space = spacefiles.read(options["space"], models=parse_names(options["models"]))
+    if options["algo"] == "atpe":
+        adaptive.check_installed()
     if options["metric"]:
         one_of("metric", options["metric"], METRIC_NAMES)
     SearchSettings(

@@ -1,0 +1,58 @@
+"""hyperopt's adaptive TPE: repeatable, and a sentence where it cannot run."""
+
+import random
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hyperopt import Trials
+from hyperopt.base import Domain
+
+from lifecycle import adaptive
+from lifecycle.metrics import BINARY
+from lifecycle.search import Suggester
+from lifecycle.spaces import Choice, LogUniform, Steps, Values, compile_space, point_for, values_of
+from lifecycle.trials import TrialRecord
+
+SPACE = {"a": {"x": LogUniform(0.01, 10), "n": Steps(1, 9)}, "b": {"w": Choice((None, "balanced"))}}
+
+
+def searched(seed: int) -> list[Values]:
+    """Ask for some points, each told before the next."""
+    suggester = Suggester(SPACE, "atpe", BINARY["accuracy"], seed)
+    values = []
+    for number in range(4):
+        values.append(suggester.ask(number))
+        suggester.tell(TrialRecord(number, values[-1], score=0.5 + number / 10))
+    return values
+
+
+def test_a_seed_gives_the_same_points_and_leaves_chance_as_it_was():
+    pytest.importorskip("lightgbm")
+    random.seed(1)
+    np.random.seed(1)
+    expected = (random.random(), np.random.random())
+    random.seed(1)
+    np.random.seed(1)
+    one = searched(3)
+    assert (random.random(), np.random.random()) == expected
+    assert searched(3) == one
+    assert searched(4) != one
+    for values in one:
+        assert values_of(SPACE, point_for(SPACE, values)) == values
+
+
+def test_without_lightgbm_it_is_refused(monkeypatch: pytest.MonkeyPatch, refused: Callable):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with refused(
+        "algo: atpe needs lightgbm, which is not installed; install it by "
+        "`uv pip install lightgbm -c requirements.txt`, or use one of tpe, rand, anneal."
+    ):
+        adaptive.check_installed()
+
+
+def test_the_space_is_compiled_as_for_the_others():
+    pytest.importorskip("lightgbm")
+    [document] = adaptive.suggest([0], Domain(lambda point: 0.0, compile_space(SPACE)), Trials(), 7)
+    point = {label: drawn[0] for label, drawn in document["misc"]["vals"].items() if len(drawn)}
+    assert values_of(SPACE, point)["model"] in SPACE
