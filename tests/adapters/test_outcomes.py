@@ -15,7 +15,7 @@ from lifecycle.adapters import outcomes, predictions
 from lifecycle.adapters.predictions import Keeper, columns_of, of_frame
 from lifecycle.contract import Column, Contract
 from lifecycle.honest import Compared, Corrected, Interval, Predictions
-from lifecycle.metrics import BINARY, REGRESSION
+from lifecycle.metrics import BINARY, REGRESSION, Metric
 from lifecycle.table import PreparedTable
 from lifecycle.trials import FAILED, INFEASIBLE, TrialRecord
 
@@ -122,6 +122,15 @@ def test_of_a_small_table_every_finished_trial_keeps_its_own() -> None:
         Keeper(run, LABELS, F1).trial(str(one.number), one)  # type: ignore[arg-type]
     assert set(run.files) == {"0", "3"}
     assert [one.out_of_fold is None for one in records] == [False, True, True, False]
+
+
+@pytest.mark.parametrize(("metric", "kept"), [(F1, False), (BINARY["roc_auc"], True)])
+def test_a_record_keeps_its_responses_only_where_the_metric_ranks(metric: Metric, kept: bool) -> None:
+    run, one = Written(), record(0, 0.5)
+    Keeper(run, LABELS, metric).trial("a", one)  # type: ignore[arg-type]
+    assert one.out_of_fold is not None
+    assert (one.out_of_fold.response is not None) == kept
+    assert "response" in run.files["a"]
 
 
 # ---------------------------------------------------------------------------------------- sentence
