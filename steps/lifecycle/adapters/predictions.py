@@ -24,8 +24,8 @@ MOST_ROWS, KEPT = 100_000, 10
 class Keeper:
     """Keep the out-of-fold predictions of a search: of every finished trial, or of a large table's ten best so far.
 
-    They are written as a trial ends, so that a search that is killed has them; its record keeps what the search's metric
-    is counted from. Where a better trial takes the place of
+    They are written as a trial ends, so that a search that is killed has them; its record keeps what the search's
+    metric is counted from. Where a better trial takes the place of
     one of the ten, that one's are deleted, from its record and from its run.
 
     Parameters
