@@ -27,6 +27,7 @@ MANY_ROWS = 5_000
 MOST_COEFFICIENTS = 30
 MOST_LEGEND_ENTRIES = 12
 FINISHED = frozenset({"ok", "finished"})
+INFEASIBLE = "infeasible"
 LOWER_IS_BETTER = frozenset(
     {"rmse", "mae", "mse", "mape", "medae", "max_error", "log_loss", "brier", "brier_score", "loss"}
 )
@@ -944,7 +945,8 @@ def search_frame(trials: pd.DataFrame, *, greater_is_better: bool) -> pd.DataFra
     ----------
     trials : DataFrame
         ``trial`` (int), ``model`` (str), ``score`` (float, in the metric's own direction; NaN where
-        there is none), ``status`` (str; "ok" or "finished" in any case, all else has failed).
+        there is none), ``status`` (str; "ok" or "finished" in any case, all else has failed or, if
+        "infeasible", is over a limit).
     greater_is_better : bool
 
     Returns
@@ -1000,8 +1002,10 @@ def draw_search(
     decimals = _decimals([*scores, dummy])
 
     words = f"{len(frame):,} trials"
+    over = (failed["status"].astype(str).str.lower() == INFEASIBLE).any()
+    lost_words = "failed or over a limit" if over else "failed"
     if len(failed):
-        words += f", {len(failed):,} failed"
+        words += f", {len(failed):,} {lost_words}"
     figure = _figure(9.5, 5.0, title, words)
     axes = _style(figure.add_subplot())
     direction = f" ({'higher' if greater else 'lower'} is better)" if known else ""
@@ -1058,7 +1062,7 @@ def draw_search(
         )
         dots_of_models.append(_dot(colour, shape, f"{_short(model, 24)} ({int((models == model).sum()):,})"))
     if len(failed):
-        lines.append(_dot(MUTED, "x", f"failed ({len(failed):,})"))
+        lines.append(_dot(MUTED, "x", f"{lost_words} ({len(failed):,})"))
     if beyond:
         lines.append(_dot(MUTED, marker, f"beyond the axis ({beyond:,})"))
     _legend(axes, [*lines, *dots_of_models])

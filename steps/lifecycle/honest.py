@@ -219,11 +219,14 @@ class Scorer:
                 yield [self._bagged(x) for x in ((guess == place) & mine, guess == place, mine)]
 
     def _bagged(self, terms: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        ordered = terms[self._order].astype(self.dtype)
-        whole: npt.NDArray[Any] = ordered
-        if len(self._starts) < len(terms):
-            whole = np.add.reduceat(ordered, self._starts, axis=0)
-        return whole
+        """Add up what the rows of each bag add, some columns at a time: as numbers they take more room than as bits."""
+        step = max(1, BLOCK // len(terms))
+        parts = []
+        for begun in range(0, terms.shape[1], step):
+            ordered = terms[self._order, begun : begun + step].astype(self.dtype)
+            single = len(self._starts) == len(terms)
+            parts.append(ordered if single else np.add.reduceat(ordered, self._starts, axis=0))
+        return np.concatenate(parts, axis=1)
 
     def drawn(self, resamples: int, chance: np.random.Generator) -> Iterator[Weights]:
         """Draw bags with replacement, each stratum by itself.

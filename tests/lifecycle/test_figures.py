@@ -341,6 +341,15 @@ def test_a_search_that_failed_draws(baseline: float | None, rows: int):
     assert "no trial has a score" in words(figures.draw_search(frame, "lost", "f1", baseline))
 
 
+def test_a_trial_over_a_limit_is_not_called_failed_alone():
+    trials = TRIALS.assign(status=["infeasible", *TRIALS["status"].iloc[1:]])
+    frame = figures.search_frame(trials, greater_is_better=True)
+    text = words(figures.draw_search(frame, "search", "f1"))
+    lost = int(frame["failed"].sum())
+    assert f"6 trials, {lost} failed or over a limit" in text
+    assert f"failed or over a limit ({lost})" in text
+
+
 def test_a_wild_score_does_not_squash_the_rest():
     """It is marked at the edge, and counted."""
     trials = pd.DataFrame(

@@ -15,10 +15,10 @@ import pytest
 from lifecycle.contract import Contract
 from lifecycle.metrics import BINARY, REGRESSION, Metric
 from lifecycle.models import MODELS, space_for
-from lifecycle.search import Suggester, best_of, best_record, run_search
+from lifecycle.search import Suggester, best_of, best_record, run_search, simplicity, standard_errors
 from lifecycle.settings import SearchSettings
 from lifecycle.spaces import Choice, LogNormal, Space, Steps, Uniform, Values, point_of
-from lifecycle.trials import FAILED, FINISHED, TrialRecord
+from lifecycle.trials import FAILED, FINISHED, INFEASIBLE, Limits, TrialRecord
 
 F1, RMSE = BINARY["f1"], REGRESSION["rmse"]
 SPACE: Space = {
@@ -347,3 +347,66 @@ def test_every_model_offered_has_a_rank_to_win_ties_by():
     assert winner(F1, *records) == names.index("logreg")
     ranks = [MODELS["regression"][name].rank for name in ("ridge", "linear_svr", "rf", "gradient_boosting")]
     assert all(one < other for one, other in pairwise(ranks))
+
+
+def scored(number: int, model: str, score: float, deviation: float = 0.0, size_mb: float = 0.01) -> TrialRecord:
+    """Make the record of a trial with five folds; the deviation has the divisor n, as tracked."""
+    metrics = {"cv_f1": score, "cv_f1_std": deviation}
+    return TrialRecord(number, {"model": model}, score=score, metrics=metrics, folds_done=5, size_mb=size_mb)
+
+
+def test_a_standard_error_is_of_the_mean_over_the_folds():
+    """As NumPy has it: the folds' deviation with divisor n - 1, over the root of their number."""
+    folds = np.array([0.5, 0.7, 0.6, 0.65, 0.4])
+    record = scored(0, "rf", float(folds.mean()), float(folds.std()))
+    assert standard_errors([record], F1).tolist() == pytest.approx([folds.std(ddof=1) / np.sqrt(5)])
+    on_test = TrialRecord(0, {"model": "rf"}, score=0.5, metrics={"test_f1": 0.5})
+    assert standard_errors([on_test], F1).tolist() == [0.0]
+
+
+def test_within_one_standard_error_of_the_best_the_simplest_wins():
+    best = scored(0, "rf", 0.70, 0.04)
+    assert winner(F1, best, scored(1, "svm", 0.685), scored(2, "logreg", 0.679)) == 1
+    assert winner(F1, best, scored(1, "svm", 0.681), scored(2, "logreg", 0.681)) == 2
+    # It is the best one's error that counts.
+    assert winner(F1, best, scored(1, "logreg", 0.6, 0.9)) == 0
+
+
+def test_of_the_same_kind_the_smaller_model_wins_but_a_few_bytes_do_not_count():
+    best = scored(0, "rf", 0.70, 0.04, size_mb=1.0)
+    assert winner(F1, best, scored(1, "rf", 0.69, size_mb=0.25), scored(2, "rf", 0.69, size_mb=0.5)) == 1
+    assert winner(F1, best, scored(1, "rf", 0.69, size_mb=0.9)) == 0
+    assert winner(F1, best, scored(1, "rf", 0.70, size_mb=1.1)) == 0
+
+
+def test_seconds_have_no_say_in_what_is_simple():
+    one, other = scored(0, "rf", 0.7), scored(1, "rf", 0.7)
+    other.latency_ms, other.fit_seconds = 0.001, 0.001
+    assert len(set(simplicity([one, other], "classification").tolist())) == 1
+
+
+def test_the_infeasible_never_win_and_hyperopt_is_told_that_they_failed():
+    over = scored(0, "logreg", 0.9)
+    over.status = INFEASIBLE
+    assert winner(F1, over, scored(1, "rf", 0.1)) == 1
+    suggester = Suggester(SPACE, "tpe", F1, 1)
+    over.values = suggester.ask(0)
+    suggester.tell(over)
+    assert suggester._trials.statuses() == ["fail"]
+
+
+def test_where_all_are_infeasible_the_option_and_the_least_are_named(refused: Callable):
+    over = [scored(number, "rf", 0.5, size_mb=size) for number, size in enumerate((3.0, 1.2345, 2.0))]
+    for one in over:
+        one.status, one.latency_ms = INFEASIBLE, 9.0 - one.number
+    failed = record(3, "svm", float("nan"), "ValueError: bad")
+    with refused(
+        "max_size_mb: none of 4 trials (1 failed) keeps within 1 MB, the least found is 1.23; give more than that, "
+        "name smaller or faster models, or search longer."
+    ):
+        best_record([*over, failed], F1, "classification", Limits(8.5, 1.0))
+    with refused(
+        "max_latency_ms: none of 3 trials keeps within 5 ms for 1,000 rows, the least found is 7; give more than that, "
+        "name smaller or faster models, or search longer."
+    ):
+        best_record(over, F1, "classification", Limits(5.0, 0.0))

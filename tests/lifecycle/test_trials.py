@@ -26,7 +26,17 @@ from lifecycle.models import MODELS, Model
 from lifecycle.table import PreparedTable
 from lifecycle.table import TestRows as HandedOut  # pytest would collect a name that starts with Test
 from lifecycle.thresholds import best_f1_threshold
-from lifecycle.trials import FAILED, FINISHED, Folds, Objective, score_model, without_twins
+from lifecycle.trials import (
+    FAILED,
+    FINISHED,
+    INFEASIBLE,
+    Folds,
+    Limits,
+    Objective,
+    megabytes,
+    score_model,
+    without_twins,
+)
 
 NAN = np.nan
 SEED = 5
@@ -247,6 +257,103 @@ def test_trials_do_not_change_one_another():
 def test_a_record_has_every_parameter_of_the_estimator():
     record = Objective(TEXTS, BINARY["f1"], SEED)(0, {"model": "logreg", "C": 0.3})
     assert record.params == LogisticRegression(C=0.3, random_state=SEED).get_params()
+
+
+# ------------------------------------------------------------------- what a record bears of its cost
+
+
+@pytest.mark.parametrize("values", [{"model": "logreg", "C": 0.3}, {"model": "svm", "C": 2.0, "kernel": "rbf"}])
+def test_out_of_fold_predictions_are_those_of_the_folds_models(values: dict):
+    record = Objective(TEXTS, BINARY["f1"], SEED)(0, values)
+    estimator = LogisticRegression(C=0.3, random_state=SEED)
+    if values["model"] == "svm":
+        estimator = SVC(C=2.0, random_state=SEED)
+    said, responses = [], []
+    for model, rows, _ in folds_by_hand(TEXTS, estimator):
+        said += model.predict(rows).tolist()
+        probable = hasattr(model, "predict_proba")
+        responses += (model.predict_proba(rows)[:, 1] if probable else model.decision_function(rows)).tolist()
+    assert record.out_of_fold is not None and record.out_of_fold.response is not None
+    assert [TEXTS.contract.classes[place] for place in record.out_of_fold.predicted] == said
+    assert record.out_of_fold.response.tolist() == pytest.approx(responses)
+
+
+def test_out_of_fold_predictions_of_more_classes_and_of_a_quantity():
+    three = Objective(THREE, MULTICLASS["f1"], SEED)(0, {"model": "logreg", "C": 2.0}).out_of_fold
+    assert three is not None and three.response is not None
+    probabilities = [m.predict_proba(rows) for m, rows, _ in folds_by_hand(THREE, LogisticRegression(C=2.0))]
+    assert three.response == pytest.approx(np.concatenate(probabilities))
+    assert three.predicted.tolist() == np.concatenate(probabilities).argmax(axis=1).tolist()
+    quantity = Objective(QUANTITY, REGRESSION["rmse"], SEED)(0, {"model": "ridge", "alpha": 3.0}).out_of_fold
+    assert quantity is not None and quantity.response is None
+    assert quantity.predicted == pytest.approx(
+        np.concatenate([m.predict(rows) for m, rows, _ in folds_by_hand(QUANTITY, Ridge(alpha=3.0))])
+    )
+
+
+def test_out_of_fold_labels_are_cut_where_the_scores_are():
+    """With a chosen threshold each fold's labels are those that its score is of."""
+    record = Objective(TEXTS, BINARY["f1"], SEED, choose_threshold=True)(0, {"model": "logreg", "C": 0.3})
+    assert record.out_of_fold is not None
+    held = [TEXTS.labels[TEXTS.folds == fold].to_numpy() for fold in range(3)]
+    cut = np.cumsum([len(one) for one in held])[:-1]
+    said = np.split(np.array(TEXTS.contract.classes, object)[record.out_of_fold.predicted], cut)
+    scores = [f1_score(truth, one, pos_label="Yes") for truth, one in zip(held, said, strict=True)]
+    assert record.score == pytest.approx(np.mean(scores))
+
+
+def test_a_failed_trial_and_one_on_test_rows_keep_no_predictions():
+    test = HandedOut(TEXTS.rows, TEXTS.labels, np.zeros(len(TEXTS.rows), dtype=bool))
+    on_test = Objective(TEXTS, BINARY["f1"], SEED, test, choose_threshold=True)(0, {"model": "logreg"})
+    assert on_test.status == FINISHED
+    assert on_test.out_of_fold is None
+    assert on_test.size_mb > 0 and on_test.latency_ms > 0
+    failed = Objective(TEXTS, BINARY["f1"], SEED)(0, {"model": "logreg", "C": -1.0})
+    assert (failed.status, failed.out_of_fold) == (FAILED, None)
+
+
+def test_a_models_size_is_that_of_its_pickle():
+    """But for a hundredth: a pickle in memory and one in pieces are framed differently."""
+    model = by_hand(SVC()).fit(TEXTS.rows, TEXTS.labels)
+    assert megabytes(model) == pytest.approx(len(pickle.dumps(model, protocol=5)) / 1e6, rel=0.01)
+
+
+def test_twice_the_trees_are_twice_the_size_and_every_time_the_same():
+    sizes = [
+        Objective(QUANTITY, REGRESSION["rmse"], SEED)(0, {"model": "rf", "n_estimators": trees}).size_mb
+        for trees in (50, 50, 100)
+    ]
+    assert sizes[0] == sizes[1]
+    assert sizes[2] == pytest.approx(2 * sizes[0], rel=0.2)
+
+
+def test_a_point_over_a_limit_is_scored_but_infeasible():
+    values = {"model": "rf", "n_estimators": 50}
+    free = Objective(QUANTITY, REGRESSION["rmse"], SEED)(0, values)
+    size = free.size_mb
+    limits = Limits(max_size_mb=size / 2)
+    over = Objective(QUANTITY, REGRESSION["rmse"], SEED, keep_models=True, limits=limits)(0, values)
+    assert over.status == INFEASIBLE
+    assert over.metrics == free.metrics
+    assert over.model is None
+    assert over.error == f"max_size_mb: {size:.4g} is over {size / 2:g}"
+    assert limits.broken(over) == {"max_size_mb": (size, size / 2)}
+    within = Objective(QUANTITY, REGRESSION["rmse"], SEED, limits=Limits(1e9, size))(0, values)
+    assert (within.status, within.error) == (FINISHED, "")
+
+
+def test_a_slow_point_is_infeasible_by_the_time_that_raw_rows_take(monkeypatch: pytest.MonkeyPatch):
+    """Ten milliseconds a call of 16 rows are over 600 for 1,000, whatever else the machine does."""
+    own = Ridge.predict
+
+    def slow(self: Ridge, rows: Any) -> Any:
+        time.sleep(0.01)
+        return own(self, rows)
+
+    monkeypatch.setattr(Ridge, "predict", slow)
+    record = Objective(QUANTITY, REGRESSION["rmse"], SEED, limits=Limits(max_latency_ms=600))(0, {"model": "ridge"})
+    assert record.status == INFEASIBLE
+    assert record.latency_ms > 625
 
 
 # --------------------------------------------------------------------------------------- on test

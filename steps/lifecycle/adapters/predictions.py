@@ -24,7 +24,8 @@ MOST_ROWS, KEPT = 100_000, 10
 class Keeper:
     """Keep the out-of-fold predictions of a search: of every finished trial, or of a large table's ten best so far.
 
-    They are written as a trial ends, so that a search that is killed has them. Where a better trial takes the place of
+    They are written as a trial ends, so that a search that is killed has them; its record keeps what the search's
+    metric is counted from. Where a better trial takes the place of
     one of the ten, that one's are deleted, from its record and from its run.
 
     Parameters
@@ -59,6 +60,9 @@ class Keeper:
             path = Path(folder) / OOF
             pq.write_table(pa.table(columns_of(record.out_of_fold, self._table)), path)
             self._run.child_file(child, path)
+        if not self._metric.name.startswith("roc"):
+            # Thousands of trials would fill the memory with responses that the correction does not ask for.
+            record.out_of_fold = Predictions(record.out_of_fold.predicted)
 
 
 def columns_of(said: Predictions, table: PreparedTable) -> "dict[str, pa.Array]":
