@@ -237,7 +237,11 @@ class Pool:
 
     def __enter__(self) -> "Pool":
         self._nursery = _taken()
-        self._nursery.hold(self._objective)
+        try:
+            self._nursery.hold(self._objective)
+        except BaseException:
+            self._nursery.close()
+            raise
         self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(self.workers)]
         for thread in self._threads:
             thread.start()
