@@ -94,8 +94,8 @@ def table_of(found: dict[int, dict[str, float]], rows: int, trials: int, models:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     one = found[1]
     lines = [
-        f"Machine: {os.cpu_count()} cores, {memory:.0f} GiB of memory, {platform.system()} {platform.machine()}, Python "
-        f"{platform.python_version()}, load at the end {os.getloadavg()[0]:.1f}, {datetime.now(UTC):%Y-%m-%d}. "
+        f"Machine: {os.cpu_count()} cores, {memory:.0f} GiB of memory, {platform.system()} {platform.machine()}, "
+        f"Python {platform.python_version()}, load at the end {os.getloadavg()[0]:.1f}, {datetime.now(UTC):%Y-%m-%d}. "
         f"{rows:,} rows of 20 columns, {trials} trials of {models}, peaks in GB.",
         "",
         "| workers | tree | of it search | nursery | workers | one worker with all that it shares "
