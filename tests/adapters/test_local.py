@@ -181,7 +181,7 @@ def test_a_nursery_that_breaks_is_a_fault_of_ours() -> None:
         records_of(engine, [WELL])
 
 
-def test_a_nursery_started_early_is_used_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_nursery_started_early_is_used_once() -> None:
     local.start_early()
     early = local._early
     assert early is not None

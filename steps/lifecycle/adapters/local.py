@@ -283,18 +283,13 @@ class Pool:
         """Return the record of a trial, and the worker if it still lives."""
         task = pickle.dumps((number, values, self._seconds))
         started = time.time()
-        while True:
-            if worker is None or worker.ended.done():
-                if worker is not None:
-                    worker.tasks.close()
-                worker = self._fresh()
-            try:
-                nursery.send(worker.tasks, task)
-                break
-            except OSError:
-                # It died before it had the task: the next one has it.
-                worker.ended.result()
+        if worker is not None and worker.ended.done():
+            # It died idle, which costs no trial.
+            worker.tasks.close()
+            worker = None
+        worker = worker or self._fresh()
         try:
+            nursery.send(worker.tasks, task)
             data = nursery.receive(worker.tasks)
         except (EOFError, OSError):
             code = worker.ended.result()
