@@ -35,8 +35,8 @@ ONE_THREAD = dict.fromkeys(
 )
 # Arrow's allocator would start a thread, and only a process with one thread forks safely.
 NO_THREAD = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
-# A cell of a sparse design: its number and its column. Of the memory that is free a quarter may hold designs.
-CELL_BYTES, SHARE = 12, 0.25
+# A cell of a sparse design: its number and its column. Of the memory that is free half may hold designs.
+CELL_BYTES, SHARE = 12, 0.5
 SECONDS_TO_END = 5
 Job = tuple[int, Values, "Future[TrialRecord]"]
 
