@@ -1,10 +1,16 @@
-"""Objectives that do to their worker whatever an estimator may do, and one that is good; imported by name there."""
+"""Objectives that do to their worker whatever an estimator may do, and one that is good.
+
+Processes import this module by its name; what the tests of engines share stands here, too.
+"""
 
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +31,49 @@ POINTS: list[Values] = [
     {"model": "rf", "n_estimators": 10, "max_depth": 3, "min_samples_leaf": 1, "min_samples_split": 2},
     {"model": "dtc", "criterion": "gini", "max_depth": -1},
 ]
+
+CLOCKS = {"fit_seconds", "score_seconds", "started", "ended"}
+WELL: Values = {"model": "well"}
+ENDLESS: Values = {"model": "endless"}
+
+
+def facts(record: TrialRecord) -> dict[str, Any]:
+    """Give all of a record that is not a time, as text: NaN is itself."""
+    return {one.name: repr(getattr(record, one.name)) for one in fields(record) if one.name not in CLOCKS}
+
+
+def records_of(engine: Any, points: list[Values]) -> list[TrialRecord]:
+    """Evaluate points, all handed in at once."""
+    futures = [engine.submit(number, values) for number, values in enumerate(points)]
+    return [future.result(60) for future in futures]
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 30) -> bool:
+    """Wait until something holds, or the time is over."""
+    until = time.monotonic() + seconds
+    while not holds() and time.monotonic() < until:
+        time.sleep(0.01)
+    return holds()
+
+
+def lives(pid: int) -> bool:
+    """Tell whether a process is there and at work; a zombie only waits to be counted."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+    except FileNotFoundError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def appeared(path: Path) -> int:
+    """Wait for a file that holds a number, and give it."""
+    assert eventually(lambda: path.exists() and path.read_text() != "")
+    return int(path.read_text())
+
+
+def parent_of(pid: int) -> int:
+    """Give a process's parent."""
+    return int(Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[1])
 
 
 def table(rows: int = 200) -> PreparedTable:
@@ -68,7 +117,7 @@ class Hostile(Objective):
 
     def __call__(self, number: int, values: Values) -> TrialRecord:
         record = TrialRecord(number, values, score=1.0, started=time.time())
-        record.params = {"pid": os.getpid(), "group": os.getpgid(0)}
+        record.params = {"pid": os.getpid(), "parent": os.getppid()}
         getattr(self, str(values["model"]))(values, record)
         record.ended = time.time()
         return record

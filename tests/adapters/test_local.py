@@ -6,56 +6,18 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import fields
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import hostile
 import pytest
+from hostile import ENDLESS, WELL, appeared, eventually, facts, lives, parent_of, records_of
 
 from lifecycle.adapters import local
 from lifecycle.errors import UserError
 from lifecycle.spaces import Values
-from lifecycle.trials import FAILED, FINISHED, TrialRecord
-
-CLOCKS = {"fit_seconds", "score_seconds", "started", "ended"}
-WELL: Values = {"model": "well"}
-ENDLESS: Values = {"model": "endless"}
-
-
-def facts(record: TrialRecord) -> dict[str, Any]:
-    """Give all of a record that is not a time, as text: NaN is itself."""
-    return {one.name: repr(getattr(record, one.name)) for one in fields(record) if one.name not in CLOCKS}
-
-
-def records_of(engine: Any, points: list[Values]) -> list[TrialRecord]:
-    """Evaluate points, all handed in at once."""
-    futures = [engine.submit(number, values) for number, values in enumerate(points)]
-    return [future.result(60) for future in futures]
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 30) -> bool:
-    """Wait until something holds, or the time is over."""
-    until = time.monotonic() + seconds
-    while not holds() and time.monotonic() < until:
-        time.sleep(0.01)
-    return holds()
-
-
-def lives(pid: int) -> bool:
-    """Tell whether a process is there and at work; a zombie only waits to be counted."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-    except FileNotFoundError:
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"
-
-
-def appeared(path: Path) -> int:
-    """Wait for a file that holds a number, and give it."""
-    assert eventually(lambda: path.exists() and path.read_text() != "")
-    return int(path.read_text())
+from lifecycle.trials import FAILED, FINISHED
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +181,7 @@ def test_a_nursery_that_breaks_is_a_fault_of_ours() -> None:
         records_of(engine, [WELL])
 
 
-def test_a_nursery_started_early_is_used_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_nursery_started_early_is_used_once() -> None:
     local.start_early()
     early = local._early
     assert early is not None
@@ -253,11 +215,6 @@ def test_the_designs_stand_in_memory_once() -> None:
 
 
 # ------------------------------------------------------------------------------ ending
-
-
-def parent_of(pid: int) -> int:
-    """Give a process's parent."""
-    return int(Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[1])
 
 
 def test_leaving_ends_a_trial_under_way_and_leaves_no_process(tmp_path: Path) -> None:

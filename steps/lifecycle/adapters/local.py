@@ -34,8 +34,8 @@ ONE_THREAD = dict.fromkeys(
 )
 # Arrow's allocator would start a thread, and only a process with one thread forks safely.
 NO_THREAD = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
-# A cell of a sparse design: its number and its column. Of the memory that is free a quarter may hold designs.
-CELL_BYTES, SHARE = 12, 0.25
+# A cell of a sparse design: its number and its column. Of the memory that is free half may hold designs.
+CELL_BYTES, SHARE = 12, 0.5
 SECONDS_TO_END = 5
 Job = tuple[int, Task, "Future[TrialRecord]"]
 
@@ -236,7 +236,11 @@ class Pool:
 
     def __enter__(self) -> "Pool":
         self._nursery = _taken()
-        self._nursery.hold(self._objective)
+        try:
+            self._nursery.hold(self._objective)
+        except BaseException:
+            self._nursery.close()
+            raise
         self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(self.workers)]
         for thread in self._threads:
             thread.start()
@@ -278,18 +282,13 @@ class Pool:
         """Return the record of a trial, and the worker if it still lives."""
         packet = pickle.dumps((number, task, self._seconds))
         started = time.time()
-        while True:
-            if worker is None or worker.ended.done():
-                if worker is not None:
-                    worker.tasks.close()
-                worker = self._fresh()
-            try:
-                nursery.send(worker.tasks, packet)
-                break
-            except OSError:
-                # It died before it had the task: the next one has it.
-                worker.ended.result()
+        if worker is not None and worker.ended.done():
+            # It died idle, which costs no trial.
+            worker.tasks.close()
+            worker = None
+        worker = worker or self._fresh()
         try:
+            nursery.send(worker.tasks, packet)
             data = nursery.receive(worker.tasks)
         except (EOFError, OSError):
             code = worker.ended.result()

@@ -87,7 +87,8 @@ def main(control: int, data: int, parent: int) -> None:
     try:
         with os.fdopen(data, "rb") as pipe:
             objective, most_cells = pickle.load(pipe)
-    except EOFError:
+    except (EOFError, pickle.UnpicklingError):
+        # The parent has gone, or thought better of it.
         return
     # What it raises, each trial meets again, and fails with the reason.
     with suppress(Exception):
@@ -138,7 +139,7 @@ def _serve(control: socket.socket, objective: Any) -> None:
                 _make_group(pid)
                 os.close(given[0])
                 [workers[pid]] = ASKED.unpack(asked)
-    except OSError:
+    except ConnectionError:
         # The parent is gone, and cannot be told.
         pass
     for pid in workers:
@@ -197,6 +198,7 @@ def evaluated_apart(objective: Any, number: int, task: Any, seconds: float) -> t
     parent = os.getpid()
     pid = os.fork()
     if pid == 0:
+        code = 1
         try:
             _make_group(0)
             _end_with(parent)
@@ -204,8 +206,9 @@ def evaluated_apart(objective: Any, number: int, task: Any, seconds: float) -> t
             for number_of_signal in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
                 signal.signal(number_of_signal, signal.SIG_DFL)
             send(theirs, timed(packed, objective, number, task, seconds))
+            code = 0
         finally:
-            os._exit(0)
+            os._exit(code)
     theirs.close()
     _make_group(pid)
     data = bytearray()
