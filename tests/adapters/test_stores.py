@@ -27,15 +27,11 @@ TRIALS = 8
         ("sqlite:////home/me/mlflow.db", "sqlite:////home/me/mlflow.db"),
         ("postgresql+psycopg://me:s3cr3t@host:5/runs?password=s3cr3t", "postgresql+psycopg://host:5/runs"),
         ("http://me:s3cr3t@host:5000", "http://host:5000"),
-        ("postgresql://me:p/w@d@host/runs", "postgresql://me:p/w@d@host/runs"),
+        ("postgresql://me:p/w@d@host/runs", "postgresql://host/runs"),
         ("databricks", "databricks"),
     ],
 )
 def test_an_address_is_shown_without_its_secrets(uri: str, shown: str) -> None:
-    if "p/w" in uri:
-        # Such a password must be written with %2F, and mlflow refuses the address; here it must not be shown either.
-        assert "p/w@d" not in stores.shown(uri)
-        return
     assert stores.shown(uri) == shown
 
 
