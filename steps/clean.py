@@ -12,11 +12,7 @@ def main(options: cli.Options) -> None:
         raise UserError("run_id: restore needs the run to take back; -e clean without any parameter lists them.")
     tracking.connect()
     if options["run_id"]:
-        found = hygiene.family(options["run_id"])
-        if restore:
-            take_back(found, confirm)
-        else:
-            put_away(found, confirm)
+        (take_back if restore else put_away)(hygiene.family(options["run_id"]), confirm)
     else:
         overview(confirm)
 
