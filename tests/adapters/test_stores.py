@@ -68,7 +68,8 @@ def together(store: Any, commands: list[list[str]], **variables: str) -> list[tu
         )
         for command in commands
     ]
-    return [(one.wait(timeout=500), one.stdout.read() if one.stdout else "") for one in running]
+    said = [one.communicate(timeout=500)[0] for one in running]
+    return [(one.returncode, text) for one, text in zip(running, said, strict=True)]
 
 
 @contextmanager
