@@ -142,6 +142,12 @@ OPTIONS: dict[str, tuple[Decorator, ...]] = {
         *_REGISTER,
         _FRESH,
     ),
+    "clean": (
+        _text("run_id", "", "Search, or any run, to put away with all that hangs on it [default: list them]."),
+        click.option("--confirm", default=False, type=bool, show_default=True, help="Do it, instead of telling it."),
+        click.option("--restore", default=False, type=bool, show_default=True, help="Take it back instead."),
+    ),
+    "upload": (_text("file", "", "File of records that a run kept while the tracking store was away."),),
 }
 
 

@@ -1,6 +1,7 @@
 """Databases as tracking stores: made once, under a lock, and opened so that many may write to them."""
 
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -8,7 +9,6 @@ from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 LOCK_SECONDS = 120.0
 BUSY_SECONDS = 20.0
@@ -137,6 +137,5 @@ def settle(uri: str) -> None:
 
 
 def shown(uri: str) -> str:
-    """Return a store's address without what stands before the @, which may be a password, and without its query."""
-    parts = urlsplit(uri)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl() if parts.netloc else uri
+    """Return a store's address without what stands before the last @, which may be a password, and its query."""
+    return re.sub(r"//.*@", "//", uri.partition("?")[0])

@@ -350,6 +350,27 @@ def _forget(run_id: str, status: str) -> None:
             mlflow.end_run(status)
 
 
+def send_kept(writes: Sequence[patience.Write]) -> None:
+    """Send records that were kept while the store was away, in order.
+
+    Raises
+    ------
+    UserError
+        Where the store has no such run, or refuses a record.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        for write in writes:
+            patience.send(client(), write)
+    except MlflowException as error:
+        raise UserError(
+            f"file: the tracking store {outbox().waiting.store} refuses a record of run {write['run_id']}: "
+            f"{first_line(error)}; set MLFLOW_TRACKING_URI to the store that the run was in."
+        ) from error
+    _settle()
+
+
 def start(step: str) -> StepRun:
     """Open the run of this process: the one that mlflow's runner made, or a new one for a script run by hand.
 
