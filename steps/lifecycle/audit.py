@@ -261,7 +261,9 @@ def _by_level(codes: npt.NDArray[np.float64], truth: npt.NDArray[Any], folds: An
     return predicted
 
 
-def separable(train: pd.DataFrame, test: pd.DataFrame, contract: Contract, seed: int) -> list[Finding]:
+def separable(
+    train: pd.DataFrame, test: pd.DataFrame, contract: Contract, seed: int, apart_by: str = ""
+) -> list[Finding]:
     """Ask a classifier to tell training rows from test rows.
 
     It is fitted on one half of both and judged on the other, so that the permutation test of its area under the
@@ -276,6 +278,8 @@ def separable(train: pd.DataFrame, test: pd.DataFrame, contract: Contract, seed:
         Of the table.
     seed : int
         Of the halves, the classifier and the permutations.
+    apart_by : str
+        The column of a time split, which the classifier is not given: it tells the sides apart because it was asked to.
 
     Returns
     -------
@@ -284,7 +288,8 @@ def separable(train: pd.DataFrame, test: pd.DataFrame, contract: Contract, seed:
     """
     if min(len(train), len(test)) < FEWEST_ROWS:
         return []
-    features = [column for column in contract.columns if column.name in contract.features and column.role != TEXT]
+    asked = set(contract.features) - {apart_by}
+    features = [column for column in contract.columns if column.name in asked and column.role != TEXT]
     if not features:
         return []
     both = pd.concat([train, test], ignore_index=True)
