@@ -125,6 +125,14 @@ def readings_of(examples: Iterable[str]) -> list[Reading]:
     return [reading for reading in READINGS if _fits_most(texts, reading)]
 
 
+def are_codes(texts: Iterable[str]) -> bool:
+    """Tell whether texts are codes of digits, such as postal codes: all of one length, some with a leading zero."""
+    cells = [text.strip() for text in texts]
+    lengths = {len(cell) for cell in cells}
+    digits = all(cell.isascii() and cell.isdigit() for cell in cells)
+    return digits and len(lengths) == 1 and lengths != {1} and any(cell.startswith("0") for cell in cells)
+
+
 def _fits_most(texts: list[str], reading: Reading) -> bool:
     left = len(texts)
     for text in texts:

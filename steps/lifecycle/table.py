@@ -33,7 +33,19 @@ from lifecycle.contract import (
     labels_of,
 )
 from lifecycle.errors import UserError, listed
-from lifecycle.roles import NESTED, TIME, WORDS, Reading, Summary, check_role, column_of, kind_of, readings_of, role_of
+from lifecycle.roles import (
+    NESTED,
+    TIME,
+    WORDS,
+    Reading,
+    Summary,
+    are_codes,
+    check_role,
+    column_of,
+    kind_of,
+    readings_of,
+    role_of,
+)
 from lifecycle.settings import FOLD_COLUMN, TableSettings
 from lifecycle.split import assign_folds, check_complete, check_ordered, split_rows
 
@@ -360,7 +372,7 @@ def describe(
             count, example, nearest = min(wrong, key=lambda found: found[0])
             if name in asked:
                 examples[name] = (example,)
-            else:
+            elif not are_codes((example, *texts)):
                 findings.append(mixed(name, nearest, count, len(train), example))
     summaries = train.summaries(readings)
     columns = []

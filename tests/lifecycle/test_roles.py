@@ -211,6 +211,16 @@ def test_a_late_text_makes_numbers_a_text_and_is_told(described: Callable):
     )
 
 
+def test_codes_with_leading_zeros_are_no_mistake_in_numbers(described: Callable):
+    """Postal codes: a tenth begins with a zero. Words among them are still told, and so is one zero too many."""
+    codes = [f"{number:05d}" for number in range(2_000, 97_000, 190)]
+    assert described(codes, "object")[1] == ()
+    [finding] = described([*codes[1:], "foreign"], "object")[1]
+    assert finding.code == "mixed"
+    [finding] = described([str(number) for number in range(1_000, 1_100)] + ["007"], "object")[1]
+    assert (finding.code, finding.count) == ("mixed", 1)
+
+
 def test_readings_are_those_that_most_examples_have():
     assert readings_of(["1", "2"])[0] == Reading("numeric")
     assert readings_of(["1,234"]) == [Reading("numeric", "thousands"), Reading("numeric", "decimal comma")]
