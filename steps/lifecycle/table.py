@@ -12,7 +12,7 @@ import pandas as pd
 from pandas.api import types
 from sklearn.model_selection import train_test_split
 
-from lifecycle.audit import Finding, mixed
+from lifecycle.audit import Finding, mixed, with_unit
 from lifecycle.cells import Observed
 from lifecycle.checks import Breach, judge, refuse
 from lifecycle.columns import levels_of
@@ -45,6 +45,7 @@ from lifecycle.roles import (
     kind_of,
     readings_of,
     role_of,
+    unit_of,
 )
 from lifecycle.settings import FOLD_COLUMN, TableSettings
 from lifecycle.split import assign_folds, check_complete, check_ordered, split_rows
@@ -384,6 +385,8 @@ def describe(
         role = ORDINAL if order else asked.get(name) or role_of(summary, reading, texts)
         if summary.infinite is not None and role not in LEFT_OUT:
             raise infinite("data", name, summary.infinite)
+        if name not in asked and not order and not reading and (unit := unit_of(texts)):
+            findings.append(with_unit(name, unit, summary.present, summary.rows))
         levels = train.levels(name) if role in (CATEGORICAL, ORDINAL) else []
         if order:
             check_order(levels, order)
