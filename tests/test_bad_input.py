@@ -95,7 +95,7 @@ AT_ONCE = {
     "unknown sample": Case(
         "baseline",
         ["--data", "chrn"],
-        f"data: 'chrn' is neither a sample ({SAMPLES}) nor a file; name a sample or give a path.",
+        f"data: 'chrn' is neither a sample ({SAMPLES}) nor a file, near it is 'churn'; name a sample or give a path.",
     ),
     "no target for a file": Case(
         "main",
