@@ -12,7 +12,7 @@ import pandas as pd
 from pandas.api import types
 from sklearn.model_selection import train_test_split
 
-from lifecycle.audit import Finding, mixed
+from lifecycle.audit import Finding, mixed, with_unit
 from lifecycle.cells import Observed
 from lifecycle.checks import Breach, judge, refuse
 from lifecycle.columns import levels_of
@@ -33,7 +33,20 @@ from lifecycle.contract import (
     labels_of,
 )
 from lifecycle.errors import UserError, listed
-from lifecycle.roles import NESTED, TIME, WORDS, Reading, Summary, check_role, column_of, kind_of, readings_of, role_of
+from lifecycle.roles import (
+    NESTED,
+    TIME,
+    WORDS,
+    Reading,
+    Summary,
+    are_codes,
+    check_role,
+    column_of,
+    kind_of,
+    readings_of,
+    role_of,
+    unit_of,
+)
 from lifecycle.settings import FOLD_COLUMN, TableSettings
 from lifecycle.split import assign_folds, check_complete, check_ordered, split_rows
 
@@ -360,7 +373,7 @@ def describe(
             count, example, nearest = min(wrong, key=lambda found: found[0])
             if name in asked:
                 examples[name] = (example,)
-            else:
+            elif not are_codes((example, *texts)):
                 findings.append(mixed(name, nearest, count, len(train), example))
     summaries = train.summaries(readings)
     columns = []
@@ -372,6 +385,8 @@ def describe(
         role = ORDINAL if order else asked.get(name) or role_of(summary, reading, texts)
         if summary.infinite is not None and role not in LEFT_OUT:
             raise infinite("data", name, summary.infinite)
+        if name not in asked and not order and not reading and (unit := unit_of(texts)):
+            findings.append(with_unit(name, unit, summary.present, summary.rows))
         levels = train.levels(name) if role in (CATEGORICAL, ORDINAL) else []
         if order:
             check_order(levels, order)

@@ -121,7 +121,7 @@ def make(raw: Relation, settings: TableSettings, raw_test: Relation | None, fold
         *twins(int(alike.sum()), len(prepared.test)),
         *crossings,
         *giveaways(sample, sample[contract.target], contract, settings.seed),
-        *separable(sample, held, contract, settings.seed),
+        *separable(sample, held, contract, settings.seed, settings.split_column if contract.split == "time" else ""),
     ]
     return Made(prepared, train, test, sample, held, findings)
 

@@ -5,7 +5,7 @@ import time
 
 from tqdm import tqdm
 
-from lifecycle.metrics import Metric
+from lifecycle.metrics import Metric, score_text
 from lifecycle.trials import FINISHED, TrialRecord
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -42,7 +42,7 @@ class Progress:
             self.failed += 1
         elif not self.metric.better(self.best, record.score) and self.best != record.score:
             self.best = record.score
-        note = f"best {self.selected} {self.best:.4g}" + (f", {self.failed} failed" if self.failed else "")
+        note = f"best {self.selected} {score_text(self.best)}" + (f", {self.failed} failed" if self.failed else "")
         self._bar.set_postfix_str(note, refresh=False)
         self._bar.update()
         now = time.monotonic()
