@@ -91,6 +91,41 @@ def test_what_is_no_plain_number_is_not_read_as_one(cells: list, relation: Calla
     assert relation(pd.DataFrame({"c": ["1", *cells]})).unread("c", Reading("numeric")) == (1, cells[0])
 
 
+@pytest.mark.parametrize("cell", ["epoch", "infinity", "05.01.21", "05.01.0000", "05.01.999"])
+def test_what_models_read_no_date_from_is_not_read_as_one(cell: str, relation: Callable):
+    """duckdb would."""
+    reading = Reading("datetime", "%d.%m.%Y")
+    assert relation(pd.DataFrame({"c": ["05.01.2021", cell]})).unread("c", reading) == (1, cell)
+
+
+def test_an_hour_that_models_do_not_know_is_not_read_as_a_time(relation: Callable):
+    cell = "2021-01-05 24:00:00"
+    assert relation(pd.DataFrame({"c": ["2021-01-05 23:00:00", cell]})).unread("c", Reading("datetime")) == (1, cell)
+
+
+@pytest.mark.parametrize(
+    ("cells", "reading"),
+    [
+        ([-999, 1], None),
+        ([-999.0, 1.5], None),
+        (["-999.0", "1"], Reading("numeric")),
+        (["-9,99e2", "1,5"], Reading("numeric", "decimal comma")),
+        ([pd.Timestamp("1900-01-01"), pd.Timestamp("2021-01-01")], None),
+        (["1900-01-01 00:00", "2021-01-01"], Reading("datetime")),
+    ],
+)
+def test_a_word_for_missing_is_missing_as_a_number_or_a_time_too(cells: list, reading: Any, relation: Callable):
+    frame, words = pd.DataFrame({"c": cells}), ("-999", "1900-01-01")
+    rows = relation(frame)
+    rows.missing_words = words
+    assert rows.column("c", reading).isna().tolist() == [True, False]
+    assert rows.summaries({"c": reading})["c"].present == 1
+    if reading is None:
+        assert rows.levels("c") == sorted(set(levels_of(frame["c"], words).dropna()))
+    elif reading.format != "decimal comma":
+        assert rows.unread("c", reading) == (0, "")
+
+
 def test_rows_are_taken_in_the_tables_order(relation: Callable):
     rows = relation(pd.DataFrame({"c": range(10), "w": list("abcdefghij")})).take(np.array([7, 2, 5]))
     assert len(rows) == 3

@@ -28,7 +28,6 @@ from lifecycle.roles import (
     REAL,
     TIME,
     WORDS,
-    WRITTEN,
     Reading,
     Summary,
     kind_of,
@@ -179,8 +178,25 @@ class Relation:
             return f"CASE WHEN {words} THEN {bare} END"
         return cell
 
+    def _present(self, value: str, reading: Reading) -> str:
+        """Return the SQL of a number or a time that is NULL where a word for missing is that very number or time.
+
+        The texts alone would not do: -999 stands in a Parquet file as a number, and in a text as -999.0 too.
+        """
+        column = Column("", reading.role, "", format=reading.format)
+        absent = sorted(sentinels(column, self.missing_words))
+        differs = " AND ".join(f"{value} <> {_written(one)}" for one in absent)
+        return f"CASE WHEN {differs} THEN {value} END" if absent else value
+
     def _read(self, name: str, reading: Reading | None) -> str:
         """Return the SQL of a column read as numbers or times; its missing and unreadable cells are NULL."""
+        value, kind = self._converted(name, reading), kind_of(self.types[name])
+        if reading is None and kind in (INTEGER, REAL, TIME):
+            reading = Reading(DATETIME if kind == TIME else NUMERIC)
+        return self._present(value, reading) if reading else value
+
+    def _converted(self, name: str, reading: Reading | None) -> str:
+        """Return the SQL of a column read as numbers or times, words that are such among them."""
         cells, kind = self._cells(name), kind_of(self.types[name])
         if reading is None:
             return cells
@@ -202,7 +218,16 @@ class Relation:
         return f"TRY_CAST({cells} AS TIMESTAMP)" if kind == TIME else "CAST(NULL AS TIMESTAMP)"
 
     def _level(self, name: str) -> str:
-        """Return the SQL of a column's levels as texts, as `lifecycle.columns.level_of` writes them."""
+        """Return the SQL of a column's levels as texts, as `lifecycle.columns.levels_of` writes them."""
+        level = self._level_of(name)
+        if kind_of(self.types[name]) == WORDS:
+            return level
+        words = [word for word in self.missing_words if word[:1] in "+-.0123456789" or word in ("True", "False")]
+        differs = " AND ".join(f"{level} <> {literal(word)}" for word in words)
+        return f"CASE WHEN {differs} THEN {level} END" if words else level
+
+    def _level_of(self, name: str) -> str:
+        """Return the SQL of a column's levels, words that are such among them."""
         cells, kind = self._cells(name), kind_of(self.types[name])
         if kind == BOOLEAN:
             return f"CASE WHEN {cells} THEN 'True' WHEN NOT {cells} THEN 'False' END"
@@ -272,10 +297,11 @@ class Relation:
             return 0, ""
         wrong = "cell IS NOT NULL"
         if kind == WORDS:
-            pattern = WRITTEN[reading.format] if reading.role == NUMERIC else "" if reading.format else ISO
-            unlike = f"NOT regexp_full_match(cell, {literal(pattern)}) OR " if pattern else ""
-            wrong += f" AND ({unlike}read IS NULL)"
-        rows = self._from({"cell": self._cells(name), "read": self._read(name, reading)})
+            # duckdb takes the word epoch for a time, and years of two digits, which models do not.
+            written = Column(name, reading.role, self.types[name], format=reading.format)
+            pattern = ISO if reading == Reading(DATETIME) else plain_pattern(written)
+            wrong += f" AND (NOT regexp_full_match(cell, {literal(pattern)}) OR read IS NULL)"
+        rows = self._from({"cell": self._cells(name), "read": self._converted(name, reading)})
         query = f"SELECT count(*), min(CAST(cell AS VARCHAR)) FROM {rows} WHERE {wrong}"
         found = self.connection.execute(query).fetchall()[0]
         return int(found[0]), str(found[1] or "")
@@ -468,7 +494,8 @@ class Relation:
             # Numbers and booleans may stand where texts were.
             level = self._level(name) if kind != WORDS else self._cells(name)
             return level if kind == WORDS else _without(level, [literal(word) for word in self.missing_words]), none
-        value, text = self._read(name, Reading(column.role, column.format)), f"CAST({self._cells(name)} AS VARCHAR)"
+        reading, text = Reading(column.role, column.format), f"CAST({self._cells(name)} AS VARCHAR)"
+        value = self._converted(name, reading)
         if kind in ((INTEGER, REAL, BOOLEAN) if column.role == NUMERIC else (TIME,)):
             return value, none
         if column.role == DATETIME and column.format and kind in (INTEGER, REAL):
