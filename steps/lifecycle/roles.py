@@ -17,7 +17,9 @@ INTEGERS = {f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL
     "INTEGER",
     "UINTEGER",
 }
-TIMES = ("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE")
+# Nanoseconds with a zone are what pandas writes to Parquet.
+ZONED = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS")
+TIMES = ("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", *ZONED)
 FEW, MANY = 50, 100
 # How numbers are written in texts. A leading zero makes a code of digits, such as a postal code, not a number.
 WRITTEN = {

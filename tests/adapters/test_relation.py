@@ -244,6 +244,28 @@ def test_a_twin_is_equal_in_all_that_models_read_and_in_the_target(tmp_path: Pat
     ]
 
 
+@pytest.mark.parametrize("name", ["__place__", "__PLACE__", "__beside_y__", "__place___"])
+def test_no_name_of_a_column_is_taken_for_ours_in_what_is_written(name: str, tmp_path: Path, relation: Callable):
+    rows = relation(pd.DataFrame({name: [5.0, 6.0, 7.0], "__place": [1.0, 2.0, 3.0]}))
+    contract = contract_of(Column(name, "numeric", "DOUBLE"))
+    assert rows.take(np.array([2])).column(name).tolist() == [7.0]
+    rows.write(tmp_path / "a.parquet", contract, np.array([2, 0]), {"y": pd.Series(["no", "yes"])})
+    found = pd.read_parquet(tmp_path / "a.parquet")
+    assert found.to_dict("list") == {name: [7.0, 5.0], "y": ["no", "yes"]}
+
+
+def test_a_zone_is_told_in_utc_however_fine_the_times_are(relation: Callable, tmp_path: Path):
+    """As pandas writes them to Parquet."""
+    moments = pd.Series(pd.date_range("2021-07-01 02:00", periods=2, tz="Europe/Berlin"))
+    for unit in ("ns", "us"):
+        moments.dt.as_unit(unit).to_frame("t").to_parquet(tmp_path / f"{unit}.parquet")
+        with duckdb.connect() as connection:
+            connection.execute(f"CREATE VIEW moments AS FROM read_parquet('{tmp_path}/{unit}.parquet')")
+            rows = Relation(connection, "moments")
+            assert rows.column("t").tolist() == [pd.Timestamp("2021-07-01"), pd.Timestamp("2021-07-02")]
+            assert rows.summaries({"t": None})["t"].first == "2021-07-01 00:00:00"
+
+
 def test_many_rows_keep_the_tables_order(tmp_path: Path, relation: Callable):
     """In several threads, as a large table is written."""
     rows = 600_000
@@ -438,7 +460,21 @@ def test_a_file_is_observed_as_a_frame_is(tmp_path: Path, connection: duckdb.Duc
 
 
 @pytest.mark.parametrize(
-    "name", ["level", "__level__x", "rows", "cell", "value_0", "text_0", "odd_0", 'a "b"', "count"]
+    "name",
+    [
+        "level",
+        "__level__x",
+        "rows",
+        "cell",
+        "value_0",
+        "text_0",
+        "odd_0",
+        'a "b"',
+        "count",
+        "__place__",
+        "__ROWS__",
+        "__level__",
+    ],
 )
 @pytest.mark.parametrize("role", ["categorical", "numeric"])
 def test_no_name_of_a_column_is_taken_for_another(name: str, role: str, relation: Callable):

@@ -37,7 +37,7 @@ class Made:
     train, test : Path
         Parquet files: features, target, and the fold or the twin's flag.
     train_sample, test_sample : DataFrame
-        At most 10,000 rows of each, drawn by the seed: what the audit by models and the profile's pictures see.
+        At most 20,000 rows of each, drawn by the seed: what the audit by models and the profile's pictures see.
     findings : list of Finding
         Of the leak audit.
     """

@@ -28,6 +28,7 @@ from lifecycle.roles import (
     REAL,
     TIME,
     WORDS,
+    ZONED,
     Reading,
     Summary,
     kind_of,
@@ -84,6 +85,7 @@ class Relation:
         self.names = list(self.types)
         self._all_rows: int = connection.execute(f"SELECT count(*) FROM {quoted(view)}").fetchall()[0][0]
         self._positions = positions
+        self._place = self._free(PLACE)
         # Of columns of texts, whether blanks stand around a cell; the same for all rows taken of one view.
         self._looked: dict[tuple[str, tuple[str, ...]], tuple[bool, bool]] = {}
         self._looking = Lock()
@@ -93,11 +95,18 @@ class Relation:
         ):
             place = np.full(self._all_rows, -1, dtype=np.int8)
             place[positions] = 0
-            self._mask = {PLACE: pa.array(place)}
+            self._mask = {self._place: pa.array(place)}
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return self._all_rows if self._positions is None else len(self._positions)
+
+    def _free(self, name: str) -> str:
+        """Return a name for a column of ours that none of the table's bears, in any case."""
+        taken = {other.casefold() for other in self.names}
+        while name.casefold() in taken:
+            name += "_"
+        return name
 
     def _beside(self, cells: Mapping[str, str], arrays: Mapping[str, pa.Array]) -> str:
         """Put arrays, one cell for each row of the view, beside columns made of its; return what stands after FROM.
@@ -112,7 +121,7 @@ class Relation:
     def _from(self, cells: Mapping[str, str]) -> str:
         """Return what stands after FROM where columns, by alias, are made of those of the rows."""
         if self._mask:
-            return f"(FROM {self._beside(cells, self._mask)} WHERE {PLACE} >= 0)"
+            return f"(FROM {self._beside(cells, self._mask)} WHERE {self._place} >= 0)"
         asked = ", ".join(f"{cell} AS {quoted(alias)}" for alias, cell in cells.items())
         return f"(SELECT {asked} FROM {quoted(self.view)})"
 
@@ -165,7 +174,8 @@ class Relation:
         if kind == REAL:
             return f"nullif(CAST({cell} AS DOUBLE), 'nan'::DOUBLE)"
         if kind == TIME:
-            moment = f"timezone('UTC', {cell})" if sql_type.endswith("TIME ZONE") else f"CAST({cell} AS TIMESTAMP)"
+            zoned = sql_type.startswith(ZONED)
+            moment = f"timezone('UTC', CAST({cell} AS TIMESTAMPTZ))" if zoned else f"CAST({cell} AS TIMESTAMP)"
             return f"CASE WHEN isfinite({moment}) THEN {moment} END"
         if kind == WORDS:
             text = f"CAST({cell} AS VARCHAR)"
@@ -448,16 +458,17 @@ class Relation:
 
     def _levels_told(self, column: Column) -> Counts:
         """Count the missing cells and the new levels of a column; its different cells are written as levels once."""
+        many, one = self._free("__rows__"), self._free("__level__")
         rows = self._from({column.name: quoted(column.name)})
-        different = f"SELECT {quoted(column.name)}, count(*) AS __rows__ FROM {rows} GROUP BY ALL"
+        different = f"SELECT {quoted(column.name)}, count(*) AS {many} FROM {rows} GROUP BY ALL"
         # Words stand for missing cells in columns of numbers too.
         level = _without(self._level(column.name), [literal(word) for word in self.missing_words])
-        told = f"SELECT {level} AS __level__, sum(__rows__) AS __rows__ FROM ({different}) GROUP BY __level__"
+        told = f"SELECT {level} AS {one}, sum({many}) AS {many} FROM ({different}) GROUP BY {one}"
         known = f"levels_{next(_numbers)}"
         self.connection.register(known, pa.table({"level": pa.array(column.levels, pa.string())}))
-        new = f"FILTER (__level__ IS NOT NULL AND __level__ NOT IN (SELECT level FROM {known}))"
-        figures = ["sum(__rows__) FILTER (__level__ IS NULL)"]
-        figures += [f"{figure} {new}" for figure in ("sum(__rows__)", "count(*)", "min(__level__)")]
+        new = f"FILTER ({one} IS NOT NULL AND {one} NOT IN (SELECT level FROM {known}))"
+        figures = [f"sum({many}) FILTER ({one} IS NULL)"]
+        figures += [f"{figure} {new}" for figure in (f"sum({many})", "count(*)", f"min({one})")]
         query = f"SELECT {', '.join(figures)} FROM ({told})"
         absent, count, distinct, least = self.connection.execute(query).fetchall()[0]
         self.connection.unregister(known)
@@ -568,27 +579,27 @@ class Relation:
         beside : mapping of str to array or Series, shape (n,)
             Further columns: the target, the folds, the twins' flag.
         """
-        ordered = "" if bool((np.diff(positions) > 0).all()) else f" ORDER BY {PLACE}"
-        rows = f"SELECT * EXCLUDE ({PLACE}) FROM ({self._prepared(contract, positions, beside)}){ordered}"
+        ordered = "" if bool((np.diff(positions) > 0).all()) else f" ORDER BY {self._place}"
+        rows = f"SELECT * EXCLUDE ({self._place}) FROM ({self._prepared(contract, positions, beside)}){ordered}"
         self.connection.execute(f"COPY ({rows}) TO {literal(str(path))} {AS_PARQUET}")
 
     def _prepared(self, contract: Contract, positions: Positions, beside: Mapping[str, Any]) -> str:
         """Return the SQL of prepared rows with their place; nothing in it may change their order."""
         place = np.full(self._all_rows, -1, dtype=np.int64)
         place[positions] = np.arange(len(positions))
-        arrays = {PLACE: pa.array(place)} | {
-            f"__beside_{name}__": _scattered(values, positions, self._all_rows) for name, values in beside.items()
-        }
+        names = [self._free(f"__beside_{name}__") for name in beside]
+        scattered = [_scattered(values, positions, self._all_rows) for values in beside.values()]
+        arrays = {self._place: pa.array(place)} | dict(zip(names, scattered, strict=True))
         features = {
             column.name: self._feature(column) for column in contract.columns if column.name in contract.features
         }
         further = []
-        for name, array in zip(beside, list(arrays.values())[1:], strict=True):
-            cell = quoted(f"__beside_{name}__")
+        for name, own, array in zip(beside, names, scattered, strict=True):
+            cell = quoted(own)
             texts = isinstance(array, pa.DictionaryArray)
             further.append(f"{f'CAST({cell} AS VARCHAR)' if texts else cell} AS {quoted(name)}")
-        asked = ", ".join([PLACE, *map(quoted, features), *further])
-        return f"SELECT {asked} FROM {self._beside(features, arrays)} WHERE {PLACE} >= 0"
+        asked = ", ".join([self._place, *map(quoted, features), *further])
+        return f"SELECT {asked} FROM {self._beside(features, arrays)} WHERE {self._place} >= 0"
 
 
 def _scattered(values: Any, positions: Positions, rows: int) -> pa.Array:
