@@ -400,3 +400,8 @@ def test_a_note_beside_the_tables_of_a_folder_is_no_table(tmp_path: Path) -> Non
     for name, text in {"a.csv": "x,y\n1,2\n", "README.txt": "Written by hand.\n", "LICENSE.txt": "Free.\n"}.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     assert read(tmp_path).to_dict("list") == {"x": [1], "y": [2]}
+
+
+def test_a_table_of_words_and_dates_in_another_form_has_one_header(tmp_path: Path):
+    path = written(tmp_path, "seen,y\n" + "10/04/2021,no\n10/16/2021,yes\n" * 12)
+    assert read(path)["seen"].iloc[:2].tolist() == ["10/04/2021", "10/16/2021"]

@@ -523,9 +523,9 @@ def _dialect(
     }
     asked = {"DATE": read.dateformat, "TIMESTAMP": read.timestampformat}
     foreign = {kind for kind, form in formats.items() if form and not asked[kind] and not form.startswith(ISO_FORM)}
-    kinds = tuple("VARCHAR" if kind in foreign else kind for kind in kinds)
     if header and not whole and set(kinds) == {"VARCHAR"} and not read.names and not read.skip:
         _check_second_header(connection, source, file, dialect, first)
+    kinds = tuple("VARCHAR" if kind in foreign else kind for kind in kinds)
     return _Dialect(
         path, sep, quote, escape, names, kinds, formats["DATE"], formats["TIMESTAMP"], header, skip,
     )  # fmt: skip
