@@ -34,6 +34,9 @@ ISO = rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}({_CLOCK}{ZONE}?)?"
 ISO_ZONED = rf".*{_CLOCK}{ZONE}"
 _DAYS = ("%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%d-%m-%Y", "%Y%m%d", "%d %b %Y", "%b %d, %Y")
 DATE_FORMATS = tuple(day + hour for day in _DAYS for hour in ("", " %H:%M", " %H:%M:%S"))
+MONTH_FIRST, DAY_FIRST = "%m/%d/%Y", "%d/%m/%Y"
+# A number beside a sign of percent or of money.
+SIGNED = re.compile(r"[+-]?(?:[$€£¥] ?[+-]?[0-9][0-9.,']*|[0-9][0-9.,']*[ \u00a0]?[%$€£¥])")
 ID_NAME = re.compile(r"(?i:(^|[_\s.-])(id|uuid|guid|key|index|rowid|nr|no)$)|[a-z](Id|ID|UUID)$|^Unnamed: 0$")
 
 
@@ -125,6 +128,18 @@ def readings_of(examples: Iterable[str]) -> list[Reading]:
     if not texts:
         return []
     return [reading for reading in READINGS if _fits_most(texts, reading)]
+
+
+def swapped(reading: Reading) -> Reading | None:
+    """Return how dates are read with the day first where they are read with the month first; else None."""
+    if reading.role != DATETIME or not reading.format.startswith(MONTH_FIRST):
+        return None
+    return replace(reading, format=reading.format.replace(MONTH_FIRST, DAY_FIRST))
+
+
+def all_signed(examples: Collection[str]) -> bool:
+    """Tell whether all of some texts are numbers beside a sign, such as ``12%`` and ``$1,200``; not where none are."""
+    return bool(examples) and all(SIGNED.fullmatch(text.strip()) for text in examples)
 
 
 def _fits_most(texts: list[str], reading: Reading) -> bool:

@@ -12,7 +12,7 @@ import pandas as pd
 from pandas.api import types
 from sklearn.model_selection import train_test_split
 
-from lifecycle.audit import Finding, mixed
+from lifecycle.audit import Finding, ambiguous_dates, mixed, signs
 from lifecycle.cells import Observed
 from lifecycle.checks import Breach, judge, refuse
 from lifecycle.columns import levels_of
@@ -33,7 +33,20 @@ from lifecycle.contract import (
     labels_of,
 )
 from lifecycle.errors import UserError, listed
-from lifecycle.roles import NESTED, TIME, WORDS, Reading, Summary, check_role, column_of, kind_of, readings_of, role_of
+from lifecycle.roles import (
+    NESTED,
+    TIME,
+    WORDS,
+    Reading,
+    Summary,
+    all_signed,
+    check_role,
+    column_of,
+    kind_of,
+    readings_of,
+    role_of,
+    swapped,
+)
 from lifecycle.settings import FOLD_COLUMN, TableSettings
 from lifecycle.split import assign_folds, check_complete, check_ordered, split_rows
 
@@ -329,7 +342,7 @@ def describe(
     summaries : dict of str to Summary
         By name.
     findings : tuple of Finding
-        Columns that are nearly numbers or dates.
+        Columns that are nearly numbers or dates, numbers beside signs, and dates that can be read in two ways.
 
     Raises
     ------
@@ -354,6 +367,10 @@ def describe(
             count, example = train.unread(name, likely)
             if not count:
                 readings[name] = likely
+                other = swapped(likely)
+                if other and not train.unread(name, other)[0]:
+                    times, otherwise = train.column(name, likely), train.column(name, other)
+                    findings += ambiguous_dates(name, likely, other, times, otherwise)
                 break
             wrong.append((count, example, likely))
         if wrong and readings[name] is None:
@@ -372,6 +389,8 @@ def describe(
         role = ORDINAL if order else asked.get(name) or role_of(summary, reading, texts)
         if summary.infinite is not None and role not in LEFT_OUT:
             raise infinite("data", name, summary.infinite)
+        if name not in asked and not reading and all_signed(texts):
+            findings.append(signs(name, summary.present, len(train), texts[0]))
         levels = train.levels(name) if role in (CATEGORICAL, ORDINAL) else []
         if order:
             check_order(levels, order)

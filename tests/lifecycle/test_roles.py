@@ -211,6 +211,37 @@ def test_a_late_text_makes_numbers_a_text_and_is_told(described: Callable):
     )
 
 
+def test_days_and_months_that_cannot_be_told_apart_are_told(described: Callable):
+    column, [finding] = described(["05/05/2021", "03/04/2021", "04/03/2021", None], "object")
+    assert column.format == "%m/%d/%Y"
+    assert (finding.code, finding.count, finding.share) == ("ambiguous_dates", 2, 0.5)
+    assert finding.message == (
+        "every cell of 'c' is a date by %m/%d/%Y and by %d/%m/%Y; the first is taken, so that '03/04/2021' is "
+        "2021-03-04; if it is the other, say read='dateformat=%d/%m/%Y', or make the date by query."
+    )
+    _, [finding] = described(["05/05/2021 10:00", "03/04/2021 11:00"], "object")
+    assert "read='timestampformat=%d/%m/%Y %H:%M'" in finding.message
+
+
+@pytest.mark.parametrize(
+    "cells", [["05/05/2021", "06/06/2021"], ["03/04/2021", "25/04/2021"], ["03/04/2021", "04/25/2021"]]
+)
+def test_days_and_months_that_can_be_told_apart_are_no_finding(cells: list, described: Callable):
+    assert described(cells, "object")[1] == ()
+
+
+@pytest.mark.parametrize("cells", [["12%", "5.5 %"], ["$1,200", "-$3"], ["3 €", "1.200,50€"]])
+def test_numbers_beside_a_sign_are_told(cells: list, described: Callable):
+    column, [finding] = described(cells, "object")
+    assert (column.role, finding.code, finding.count) == ("categorical", "signs", 2)
+    assert f"{cells[0]!r}, so it is read as text" in finding.message
+
+
+@pytest.mark.parametrize("cells", [["12%", "low"], ["A1", "B2"], ["%", "$"], ["5", "5%x"]])
+def test_other_words_are_no_numbers_beside_a_sign(cells: list, described: Callable):
+    assert described(cells, "object")[1] == ()
+
+
 def test_readings_are_those_that_most_examples_have():
     assert readings_of(["1", "2"])[0] == Reading("numeric")
     assert readings_of(["1,234"]) == [Reading("numeric", "thousands"), Reading("numeric", "decimal comma")]
