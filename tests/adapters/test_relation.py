@@ -91,6 +91,15 @@ def test_what_is_no_plain_number_is_not_read_as_one(cells: list, relation: Calla
     assert relation(pd.DataFrame({"c": ["1", *cells]})).unread("c", Reading("numeric")) == (1, cells[0])
 
 
+def test_every_blank_that_models_strip_is_stripped(relation: Callable):
+    """The ideographic one stands around many a Japanese word."""
+    blanks = [chr(number) for number in range(0x11000) if chr(number).isspace()]
+    for name, cells in {"after": [f"x{one}" for one in blanks], "before": [f"{one}x" for one in blanks]}.items():
+        assert relation(pd.DataFrame({name: cells})).levels(name) == ["x"]
+    for one in blanks:
+        assert relation(pd.DataFrame({"c": [f"{one}x", "y"]})).levels("c") == ["x", "y"]
+
+
 @pytest.mark.parametrize("cell", ["epoch", "infinity", "05.01.21", "05.01.0000", "05.01.999"])
 def test_what_models_read_no_date_from_is_not_read_as_one(cell: str, relation: Callable):
     """duckdb would."""

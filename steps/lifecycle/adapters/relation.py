@@ -47,14 +47,22 @@ T = TypeVar("T")
 # Different cells that Python is asked about in one go.
 ODD_AT_ONCE = 100_000
 PLACE = "__place__"
-BLANKS = " \t\n\r\f\v\xa0"
+# What models strip: all that Python takes for blank.
+BLANKS = (
+    " \t\n\r\f\v\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
 _numbers = count()
 
 
 def _has_blank_end(cell: str) -> str:
     """Return the SQL of whether a text begins or ends with one of `BLANKS`."""
     text = f"CAST({cell} AS VARCHAR)"
-    return " OR ".join(f"{side}({text}, {literal(blank)})" for blank in BLANKS for side in ("prefix", "suffix"))
+    last = f"right({text}, 1)"
+    blank = " OR ".join(f"contains({literal(BLANKS)}, {end})" for end in (f"left({text}, 1)", last))
+    # Most texts begin and end with a visible character of ASCII, which two comparisons tell.
+    apart = " OR ".join(f"{end} < '!' OR {end} > '~'" for end in (text, last))
+    return f"CASE WHEN {apart} THEN {blank} ELSE false END"
 
 
 class Relation:
