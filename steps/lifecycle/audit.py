@@ -34,8 +34,8 @@ class Finding:
     Attributes
     ----------
     code : str
-        ``twins``, ``copy``, ``giveaway``, ``group_crosses``, ``time_crosses``, ``separable``, ``mixed`` or
-        ``unit``.
+        ``twins``, ``copy``, ``giveaway``, ``group_crosses``, ``time_crosses``, ``separable``, ``mixed``, ``unit``
+        or ``ambiguous_dates``.
     column : str
         What it is about; empty for the rows as a whole.
     count : int
@@ -78,6 +78,44 @@ def mixed(column: str, reading: Reading, count: int, rows: int, example: str) ->
         f"{column!r} holds {what} but for {count} cells such as {example!r}, so it is read as text; name words for "
         "missing cells by read='nullstr=...', or mend the cells by query.",
     )
+
+
+def ambiguous_dates(
+    column: str, reading: Reading, other: Reading, times: "pd.Series[Any]", otherwise: "pd.Series[Any]"
+) -> list[Finding]:
+    """Tell of dates whose day and month cannot be told apart, and which form was taken.
+
+    Parameters
+    ----------
+    column : str
+        Of texts, every one of which can be read both ways.
+    reading, other : Reading
+        As the column is read, and as it could be.
+    times, otherwise : Series of datetime64, shape (n,)
+        What either gives.
+
+    Returns
+    -------
+    list of Finding
+        One, where some cell is another time by the other form: 05/05/2021 is not.
+    """
+    differ = np.flatnonzero(((times != otherwise) & times.notna()).to_numpy())
+    if not len(differ):
+        return []
+    taken = times.iloc[differ[0]]
+    option = "timestampformat" if "%H" in reading.format else "dateformat"
+    return [
+        Finding(
+            "ambiguous_dates",
+            column,
+            len(differ),
+            len(differ) / len(times),
+            float("nan"),
+            f"every cell of {column!r} is a date by {reading.format} and by {other.format}; the first is taken, "
+            f"so that {taken.strftime(reading.format)!r} is {taken:%Y-%m-%d}; if it is the other, say "
+            f"read='{option}={other.format}', or make the date by query.",
+        )
+    ]
 
 
 def with_unit(column: str, unit: str, count: int, rows: int) -> Finding:

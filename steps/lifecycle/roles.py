@@ -17,7 +17,9 @@ INTEGERS = {f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL
     "INTEGER",
     "UINTEGER",
 }
-TIMES = ("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE")
+# Nanoseconds with a zone are what pandas writes to Parquet.
+ZONED = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS")
+TIMES = ("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", *ZONED)
 FEW, MANY = 50, 100
 # How numbers are written in texts. A leading zero makes a code of digits, such as a postal code, not a number.
 WRITTEN = {
@@ -27,13 +29,14 @@ WRITTEN = {
 }
 # A number with what people write beside it: a currency's sign before, or a sign or a short word after.
 _WITH_UNIT = re.compile(r"([$£¥€₩₹₺₽]?) ?([+-]?[0-9][0-9.,]*) ?([^\W\d_]{1,4}|[%‰°$£¥€₩₹₺₽])?")
-_CLOCK = r"[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?"
+_CLOCK = r"[ T]([01][0-9]|2[0-3]):[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?"
 ZONE = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
 ISO = rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}({_CLOCK}{ZONE}?)?"
 # Of a text of that form, which ones have a zone: those are moments, told in UTC.
 ISO_ZONED = rf".*{_CLOCK}{ZONE}"
 _DAYS = ("%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%d-%m-%Y", "%Y%m%d", "%d %b %Y", "%b %d, %Y")
 DATE_FORMATS = tuple(day + hour for day in _DAYS for hour in ("", " %H:%M", " %H:%M:%S"))
+MONTH_FIRST, DAY_FIRST = "%m/%d/%Y", "%d/%m/%Y"
 ID_NAME = re.compile(r"(?i:(^|[_\s.-])(id|uuid|guid|key|index|rowid|nr|no)$)|[a-z](Id|ID|UUID)$|^Unnamed: 0$")
 
 
@@ -159,6 +162,13 @@ def unit_of(texts: Iterable[str]) -> str:
     unit, numbers = max(units.items(), key=lambda item: len(item[1]), default=("", []))
     common = bool(numbers) and len(numbers) >= 0.9 * every
     return unit if common and any(reading.role == NUMERIC for reading in readings_of(numbers)) else ""
+
+
+def swapped(reading: Reading) -> Reading | None:
+    """Return how dates are read with the day first where they are read with the month first; else None."""
+    if reading.role != DATETIME or not reading.format.startswith(MONTH_FIRST):
+        return None
+    return replace(reading, format=reading.format.replace(MONTH_FIRST, DAY_FIRST))
 
 
 def _fits_most(texts: list[str], reading: Reading) -> bool:

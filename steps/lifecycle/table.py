@@ -12,7 +12,7 @@ import pandas as pd
 from pandas.api import types
 from sklearn.model_selection import train_test_split
 
-from lifecycle.audit import Finding, mixed, with_unit
+from lifecycle.audit import Finding, ambiguous_dates, mixed, with_unit
 from lifecycle.cells import Observed
 from lifecycle.checks import Breach, judge, refuse
 from lifecycle.columns import levels_of
@@ -45,6 +45,7 @@ from lifecycle.roles import (
     kind_of,
     readings_of,
     role_of,
+    swapped,
     unit_of,
 )
 from lifecycle.settings import FOLD_COLUMN, TableSettings
@@ -342,7 +343,7 @@ def describe(
     summaries : dict of str to Summary
         By name.
     findings : tuple of Finding
-        Columns that are nearly numbers or dates.
+        Columns that are nearly numbers or dates, numbers beside signs, and dates that can be read in two ways.
 
     Raises
     ------
@@ -367,6 +368,10 @@ def describe(
             count, example = train.unread(name, likely)
             if not count:
                 readings[name] = likely
+                other = swapped(likely)
+                if other and not train.unread(name, other)[0]:
+                    times, otherwise = train.column(name, likely), train.column(name, other)
+                    findings += ambiguous_dates(name, likely, other, times, otherwise)
                 break
             wrong.append((count, example, likely))
         if wrong and readings[name] is None:

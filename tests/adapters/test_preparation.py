@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from lifecycle.adapters import sources
 from lifecycle.adapters.preparation import Made, make, opened, workplace
+from lifecycle.audit import AUDITED_ROWS
 from lifecycle.contract import Contract
 from lifecycle.settings import TableSettings
 
@@ -286,3 +287,16 @@ def test_days_written_as_one_number_may_be_asked_for_as_dates(tmp_path: Path) ->
         contract = make(tables[0], found, None, tmp_path).prepared.contract
     [booked] = [column for column in contract.columns if column.name == "booked"]
     assert (booked.role, booked.format, booked.origin) == ("datetime", "%Y%m%d", "2021-01-01 00:00:00")
+
+
+def test_a_column_may_bear_the_name_that_duckdb_numbers_rows_by() -> None:
+    """The audit draws from so many rows; it draws the same whatever the columns' names are."""
+    chance, rows = np.random.default_rng(0), 40_000
+    frame = pd.DataFrame({"number": chance.normal(size=rows), "y": chance.choice(["no", "yes"], rows)})
+    samples = []
+    for name in ("number", "file_row_number"):
+        with tempfile.TemporaryDirectory() as folder, workplace(Path(folder)) as connection:
+            table = relation_of(frame.rename(columns={"number": name}), connection)
+            samples.append(make(table, asked("random"), None, Path(folder)).train_sample)
+    assert len(samples[0]) == AUDITED_ROWS
+    pd.testing.assert_frame_equal(samples[1].rename(columns={"file_row_number": "number"}), samples[0])

@@ -246,6 +246,25 @@ def test_texts_without_one_common_unit_have_none(texts: list):
     assert unit_of(texts) == ""
 
 
+def test_days_and_months_that_cannot_be_told_apart_are_told(described: Callable):
+    column, [finding] = described(["05/05/2021", "03/04/2021", "04/03/2021", None], "object")
+    assert column.format == "%m/%d/%Y"
+    assert (finding.code, finding.count, finding.share) == ("ambiguous_dates", 2, 0.5)
+    assert finding.message == (
+        "every cell of 'c' is a date by %m/%d/%Y and by %d/%m/%Y; the first is taken, so that '03/04/2021' is "
+        "2021-03-04; if it is the other, say read='dateformat=%d/%m/%Y', or make the date by query."
+    )
+    _, [finding] = described(["05/05/2021 10:00", "03/04/2021 11:00"], "object")
+    assert "read='timestampformat=%d/%m/%Y %H:%M'" in finding.message
+
+
+@pytest.mark.parametrize(
+    "cells", [["05/05/2021", "06/06/2021"], ["03/04/2021", "25/04/2021"], ["03/04/2021", "04/25/2021"]]
+)
+def test_days_and_months_that_can_be_told_apart_are_no_finding(cells: list, described: Callable):
+    assert described(cells, "object")[1] == ()
+
+
 def test_readings_are_those_that_most_examples_have():
     assert readings_of(["1", "2"])[0] == Reading("numeric")
     assert readings_of(["1,234"]) == [Reading("numeric", "thousands"), Reading("numeric", "decimal comma")]
