@@ -33,6 +33,7 @@ from lifecycle.contract import (
     labels_of,
 )
 from lifecycle.errors import UserError, listed
+from lifecycle.reading import parse_read
 from lifecycle.roles import (
     NESTED,
     TIME,
@@ -395,9 +396,17 @@ def describe(
         levels = train.levels(name) if role in (CATEGORICAL, ORDINAL) else []
         if order:
             check_order(levels, order)
-        written = reading.format if reading and reading.role == role else ""
+        written = reading.format if reading and reading.role == role else _declared_form(settings, summary.type, role)
         columns.append(column_of(summary, role, written, order.levels if order else levels))
     return tuple(columns), summaries, tuple(findings)
+
+
+def _declared_form(settings: TableSettings, sql_type: str, role: str) -> str:
+    """Return how the user has said that dates or times are written: models read the texts of later rows by it."""
+    if role != DATETIME or settings.query:
+        return ""
+    read = parse_read(settings.read)
+    return {"DATE": read.dateformat, "TIMESTAMP": read.timestampformat}.get(sql_type, "")
 
 
 def _folds(
