@@ -47,8 +47,8 @@ def main(options: cli.Options) -> None:
     )
     if contract.rows_without_target:
         print(f"prepare: {contract.rows_without_target} rows without a target were left out.")
-    for breach in made.prepared.breaches:
-        print(f"prepare: {breach.rule} {breach.code}: {breach.message}")
+    for sentence in checks.told(made.prepared.breaches):
+        print(f"prepare: {sentence}")
     for finding in made.findings:
         print(f"prepare: finding {finding.code}: {finding.message}")
     run.end("FINISHED")

@@ -39,11 +39,12 @@ def table(name: str, *options: str, step: str = "prepare", target: str = "churne
 
 AT_ONCE = {
     "no such file": Case(
-        *table("none.csv"), f"data: there is no file '{{tables}}/none.csv'; give the path of a {READABLE} file."
+        *table("nowhere_at_all.csv"),
+        f"data: there is no file '{{tables}}/nowhere_at_all.csv'; give the path of a {READABLE} file.",
     ),
     "no such second file": Case(
-        *table("good.csv", "--test_data", "{tables}/none.csv"),
-        f"test_data: there is no file '{{tables}}/none.csv'; give the path of a {READABLE} file.",
+        *table("good.csv", "--test_data", "{tables}/nowhere_at_all.csv"),
+        f"test_data: there is no file '{{tables}}/nowhere_at_all.csv'; give the path of a {READABLE} file.",
     ),
     "relative path": Case(
         "prepare",
@@ -95,7 +96,7 @@ AT_ONCE = {
     "unknown sample": Case(
         "baseline",
         ["--data", "chrn"],
-        f"data: 'chrn' is neither a sample ({SAMPLES}) nor a file; name a sample or give a path.",
+        f"data: 'chrn' is neither a sample ({SAMPLES}) nor a file, near it is 'churn'; name a sample or give a path.",
     ),
     "no target for a file": Case(
         "main",

@@ -169,6 +169,10 @@ def test_statsmodels_says_the_inference(alone: Callable[[str], tuple[Any, Any]])
     assert (store.artifacts(run) / "figures" / "coefficients.png").stat().st_size > 5_000
     [model] = store.models(run.info.run_id)
     assert model.name == "model"
+    # It takes the design matrix, so it cannot check raw rows; whoever makes that matrix can, by the contract.
+    beside = Path(model.artifact_location.removeprefix("file://")) / "extra_files" / "contract.json"
+    [prepared] = store.steps("prepare")
+    assert beside.read_bytes() == (store.artifacts(prepared) / "prepared" / "contract.json").read_bytes()
 
 
 def test_pickled_run_is_registered_only_where_it_is_trusted(alone: Callable[[str], tuple[Any, Any]]) -> None:

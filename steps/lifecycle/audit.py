@@ -34,7 +34,8 @@ class Finding:
     Attributes
     ----------
     code : str
-        ``twins``, ``copy``, ``giveaway``, ``group_crosses``, ``time_crosses``, ``separable`` or ``mixed``.
+        ``twins``, ``copy``, ``giveaway``, ``group_crosses``, ``time_crosses``, ``separable``, ``mixed``, ``unit``
+        or ``ambiguous_dates``.
     column : str
         What it is about; empty for the rows as a whole.
     count : int
@@ -55,7 +56,7 @@ class Finding:
     message: str
 
 
-LEVELS = {"copy": "high", "giveaway": "high", "mixed": "note"}
+LEVELS = {"copy": "high", "giveaway": "high", "mixed": "note", "unit": "note"}
 COLUMNS = ["code", "level", *(field.name for field in fields(Finding)[1:])]
 
 
@@ -76,6 +77,59 @@ def mixed(column: str, reading: Reading, count: int, rows: int, example: str) ->
         float("nan"),
         f"{column!r} holds {what} but for {count} cells such as {example!r}, so it is read as text; name words for "
         "missing cells by read='nullstr=...', or mend the cells by query.",
+    )
+
+
+def ambiguous_dates(
+    column: str, reading: Reading, other: Reading, times: "pd.Series[Any]", otherwise: "pd.Series[Any]"
+) -> list[Finding]:
+    """Tell of dates whose day and month cannot be told apart, and which form was taken.
+
+    Parameters
+    ----------
+    column : str
+        Of texts, every one of which can be read both ways.
+    reading, other : Reading
+        As the column is read, and as it could be.
+    times, otherwise : Series of datetime64, shape (n,)
+        What either gives.
+
+    Returns
+    -------
+    list of Finding
+        One, where some cell is another time by the other form: 05/05/2021 is not.
+    """
+    differ = np.flatnonzero(((times != otherwise) & times.notna()).to_numpy())
+    if not len(differ):
+        return []
+    taken = times.iloc[differ[0]]
+    option = "timestampformat" if "%H" in reading.format else "dateformat"
+    return [
+        Finding(
+            "ambiguous_dates",
+            column,
+            len(differ),
+            len(differ) / len(times),
+            float("nan"),
+            f"every cell of {column!r} is a date by {reading.format} and by {other.format}; the first is taken, "
+            f"so that {taken.strftime(reading.format)!r} is {taken:%Y-%m-%d}; if it is the other, say "
+            f"read='{option}={other.format}', or make the date by query.",
+        )
+    ]
+
+
+def with_unit(column: str, unit: str, count: int, rows: int) -> Finding:
+    """Tell of a column whose numbers are read as text because their unit stands beside them."""
+    # As it is typed between double quotes in a shell.
+    name = column if column.isidentifier() else f'\\"{column}\\"'
+    return Finding(
+        "unit",
+        column,
+        count,
+        count / rows,
+        float("nan"),
+        f"{column!r} holds numbers with {unit!r} beside them, so it is not read as numbers; take it off, such as by "
+        f"-P query=\"SELECT * REPLACE (replace({name}, '{unit}', '') AS {name}) FROM data\".",
     )
 
 
@@ -261,7 +315,9 @@ def _by_level(codes: npt.NDArray[np.float64], truth: npt.NDArray[Any], folds: An
     return predicted
 
 
-def separable(train: pd.DataFrame, test: pd.DataFrame, contract: Contract, seed: int) -> list[Finding]:
+def separable(
+    train: pd.DataFrame, test: pd.DataFrame, contract: Contract, seed: int, apart_by: str = ""
+) -> list[Finding]:
     """Ask a classifier to tell training rows from test rows.
 
     It is fitted on one half of both and judged on the other, so that the permutation test of its area under the
@@ -276,6 +332,8 @@ def separable(train: pd.DataFrame, test: pd.DataFrame, contract: Contract, seed:
         Of the table.
     seed : int
         Of the halves, the classifier and the permutations.
+    apart_by : str
+        The column of a time split, which the classifier is not given: it tells the sides apart because it was asked to.
 
     Returns
     -------
@@ -284,7 +342,8 @@ def separable(train: pd.DataFrame, test: pd.DataFrame, contract: Contract, seed:
     """
     if min(len(train), len(test)) < FEWEST_ROWS:
         return []
-    features = [column for column in contract.columns if column.name in contract.features and column.role != TEXT]
+    asked = set(contract.features) - {apart_by}
+    features = [column for column in contract.columns if column.name in asked and column.role != TEXT]
     if not features:
         return []
     both = pd.concat([train, test], ignore_index=True)

@@ -16,6 +16,7 @@ from lifecycle.errors import UserError, listed
 from lifecycle.roles import looks_like_id
 
 MOST_SAID = 5
+MOST_SAID_OF_A_CODE = 3
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,32 @@ def refuse(breaches: Iterable[Breach], option: str) -> None:
             f"{option}: the table breaks the contract of the training table: {'; '.join(errors[:MOST_SAID])}{more}; "
             "mend it, for example by query."
         )
+
+
+def told(breaches: Iterable[Breach]) -> list[str]:
+    """Tell breaches in a few sentences: of each code the columns with most rows, then how many more there are.
+
+    Parameters
+    ----------
+    breaches : iterable of Breach
+        As `judge` returns them.
+
+    Returns
+    -------
+    list of str
+        Each begins with the rule and the code; the codes are in the order of their first breach.
+    """
+    codes: dict[tuple[str, str], list[Breach]] = {}
+    for breach in breaches:
+        codes.setdefault((breach.rule, breach.code), []).append(breach)
+    sentences = []
+    for (rule, code), group in codes.items():
+        worst = sorted(group, key=lambda breach: -breach.count)
+        sentences += [f"{rule} {code}: {breach.message}" for breach in worst[:MOST_SAID_OF_A_CODE]]
+        if (rest := len(worst) - MOST_SAID_OF_A_CODE) > 0:
+            which = "1 more column does so" if rest == 1 else f"{rest} more columns do so"
+            sentences.append(f"{rule} {code}: {which}, see prepared/breaches.csv.")
+    return sentences
 
 
 def as_frame(breaches: Iterable[Breach]) -> pd.DataFrame:

@@ -284,3 +284,19 @@ def over_folds(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
 def prefixed(prefix: str, scores: Mapping[str, float]) -> dict[str, float]:
     """Name scores by the rows that they are of: ``train_`` or ``test_``."""
     return {f"{prefix}_{name}": value for name, value in scores.items()}
+
+
+def score_text(value: float) -> str:
+    """Write a metric for a line of text: four digits, and from 10,000 up the whole number instead of an exponent.
+
+    Parameters
+    ----------
+    value : float
+        In the metric's unit; may be NaN or infinite.
+
+    Returns
+    -------
+    str
+        For example ``0.7018``, ``27.44``, ``15052`` or ``1.2e+16``.
+    """
+    return f"{value:.0f}" if 9_999.5 <= abs(value) < 1e15 else f"{value:.4g}"

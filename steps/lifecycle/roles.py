@@ -17,7 +17,9 @@ INTEGERS = {f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL
     "INTEGER",
     "UINTEGER",
 }
-TIMES = ("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE")
+# Nanoseconds with a zone are what pandas writes to Parquet.
+ZONED = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS")
+TIMES = ("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", *ZONED)
 FEW, MANY = 50, 100
 # How numbers are written in texts. A leading zero makes a code of digits, such as a postal code, not a number.
 WRITTEN = {
@@ -25,13 +27,16 @@ WRITTEN = {
     "thousands": r"[+-]?(0|[1-9][0-9]*|[1-9][0-9]{0,2}(,[0-9]{3})+)(\.[0-9]*)?",
     "decimal comma": r"[+-]?(0|[1-9][0-9]*|[1-9][0-9]{0,2}(\.[0-9]{3})+)(,[0-9]*)?",
 }
-_CLOCK = r"[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?"
+# A number with what people write beside it: a currency's sign before, or a sign or a short word after.
+_WITH_UNIT = re.compile(r"([$£¥€₩₹₺₽]?) ?([+-]?[0-9][0-9.,]*) ?([^\W\d_]{1,4}|[%‰°$£¥€₩₹₺₽])?")
+_CLOCK = r"[ T]([01][0-9]|2[0-3]):[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?"
 ZONE = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
 ISO = rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}({_CLOCK}{ZONE}?)?"
 # Of a text of that form, which ones have a zone: those are moments, told in UTC.
 ISO_ZONED = rf".*{_CLOCK}{ZONE}"
 _DAYS = ("%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%d-%m-%Y", "%Y%m%d", "%d %b %Y", "%b %d, %Y")
 DATE_FORMATS = tuple(day + hour for day in _DAYS for hour in ("", " %H:%M", " %H:%M:%S"))
+MONTH_FIRST, DAY_FIRST = "%m/%d/%Y", "%d/%m/%Y"
 ID_NAME = re.compile(r"(?i:(^|[_\s.-])(id|uuid|guid|key|index|rowid|nr|no)$)|[a-z](Id|ID|UUID)$|^Unnamed: 0$")
 
 
@@ -123,6 +128,47 @@ def readings_of(examples: Iterable[str]) -> list[Reading]:
     if not texts:
         return []
     return [reading for reading in READINGS if _fits_most(texts, reading)]
+
+
+def are_codes(texts: Iterable[str]) -> bool:
+    """Tell whether texts are codes of digits, such as postal codes: all of one length, some with a leading zero."""
+    cells = [text.strip() for text in texts]
+    lengths = {len(cell) for cell in cells}
+    digits = all(cell.isascii() and cell.isdigit() for cell in cells)
+    return digits and len(lengths) == 1 and lengths != {1} and any(cell.startswith("0") for cell in cells)
+
+
+def unit_of(texts: Iterable[str]) -> str:
+    """Name the unit that stands beside all numbers of a column, such as the currency of ``1.234,50 €``.
+
+    Parameters
+    ----------
+    texts : iterable of str
+        Present cells.
+
+    Returns
+    -------
+    str
+        Empty where nine tenths of the texts are not numbers with one and the same unit.
+    """
+    units: dict[str, list[str]] = {}
+    every = 0
+    for text in texts:
+        every += 1
+        found = _WITH_UNIT.fullmatch(text.strip())
+        # With a sign on both sides, or none, it is something else.
+        if found and bool(found[1]) != bool(found[3]):
+            units.setdefault(found[1] or found[3], []).append(found[2])
+    unit, numbers = max(units.items(), key=lambda item: len(item[1]), default=("", []))
+    common = bool(numbers) and len(numbers) >= 0.9 * every
+    return unit if common and any(reading.role == NUMERIC for reading in readings_of(numbers)) else ""
+
+
+def swapped(reading: Reading) -> Reading | None:
+    """Return how dates are read with the day first where they are read with the month first; else None."""
+    if reading.role != DATETIME or not reading.format.startswith(MONTH_FIRST):
+        return None
+    return replace(reading, format=reading.format.replace(MONTH_FIRST, DAY_FIRST))
 
 
 def _fits_most(texts: list[str], reading: Reading) -> bool:

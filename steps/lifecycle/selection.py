@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lifecycle.errors import UserError
-from lifecycle.metrics import Metric
+from lifecycle.metrics import Metric, score_text
 from lifecycle.search import best_of
 
 
@@ -77,10 +77,11 @@ def judge(candidate: Candidate, metric: Metric) -> str:
             f"metric: run {candidate.run_id} has no test_{metric.name} beside a dummy's to be judged by; "
             "choose another metric, or another run_id."
         )
+    reached, least = score_text(test), score_text(dummy)
     if not metric.better(test, dummy):
         raise UserError(
             f"run_id: the best candidate ({candidate.model} of {candidate.step}, run {candidate.run_id}) has "
-            f"{metric.label} {test:.4g} on the test rows, and the best constant prediction has {dummy:.4g}: it is not "
+            f"{metric.label} {reached} on the test rows, and the best constant prediction has {least}: it is not "
             "registered; search longer, or give better columns."
         )
-    return f"{metric.label} {test:.4g} on the test rows, against {dummy:.4g} for the best constant prediction."
+    return f"{metric.label} {reached} on the test rows, against {least} for the best constant prediction."

@@ -12,7 +12,7 @@ import pandas as pd
 from pandas.api import types
 from sklearn.model_selection import train_test_split
 
-from lifecycle.audit import Finding, mixed
+from lifecycle.audit import Finding, ambiguous_dates, mixed, with_unit
 from lifecycle.cells import Observed
 from lifecycle.checks import Breach, judge, refuse
 from lifecycle.columns import levels_of
@@ -33,7 +33,22 @@ from lifecycle.contract import (
     labels_of,
 )
 from lifecycle.errors import UserError, listed
-from lifecycle.roles import NESTED, TIME, WORDS, Reading, Summary, check_role, column_of, kind_of, readings_of, role_of
+from lifecycle.reading import parse_read
+from lifecycle.roles import (
+    NESTED,
+    TIME,
+    WORDS,
+    Reading,
+    Summary,
+    are_codes,
+    check_role,
+    column_of,
+    kind_of,
+    readings_of,
+    role_of,
+    swapped,
+    unit_of,
+)
 from lifecycle.settings import FOLD_COLUMN, TableSettings
 from lifecycle.split import assign_folds, check_complete, check_ordered, split_rows
 
@@ -329,7 +344,7 @@ def describe(
     summaries : dict of str to Summary
         By name.
     findings : tuple of Finding
-        Columns that are nearly numbers or dates.
+        Columns that are nearly numbers or dates, numbers beside signs, and dates that can be read in two ways.
 
     Raises
     ------
@@ -354,13 +369,17 @@ def describe(
             count, example = train.unread(name, likely)
             if not count:
                 readings[name] = likely
+                other = swapped(likely)
+                if other and not train.unread(name, other)[0]:
+                    times, otherwise = train.column(name, likely), train.column(name, other)
+                    findings += ambiguous_dates(name, likely, other, times, otherwise)
                 break
             wrong.append((count, example, likely))
         if wrong and readings[name] is None:
             count, example, nearest = min(wrong, key=lambda found: found[0])
             if name in asked:
                 examples[name] = (example,)
-            else:
+            elif not are_codes((example, *texts)):
                 findings.append(mixed(name, nearest, count, len(train), example))
     summaries = train.summaries(readings)
     columns = []
@@ -372,12 +391,22 @@ def describe(
         role = ORDINAL if order else asked.get(name) or role_of(summary, reading, texts)
         if summary.infinite is not None and role not in LEFT_OUT:
             raise infinite("data", name, summary.infinite)
+        if name not in asked and not order and not reading and (unit := unit_of(texts)):
+            findings.append(with_unit(name, unit, summary.present, summary.rows))
         levels = train.levels(name) if role in (CATEGORICAL, ORDINAL) else []
         if order:
             check_order(levels, order)
-        written = reading.format if reading and reading.role == role else ""
+        written = reading.format if reading and reading.role == role else _declared_form(settings, summary.type, role)
         columns.append(column_of(summary, role, written, order.levels if order else levels))
     return tuple(columns), summaries, tuple(findings)
+
+
+def _declared_form(settings: TableSettings, sql_type: str, role: str) -> str:
+    """Return how the user has said that dates or times are written: models read the texts of later rows by it."""
+    if role != DATETIME or settings.query:
+        return ""
+    read = parse_read(settings.read)
+    return {"DATE": read.dateformat, "TIMESTAMP": read.timestampformat}.get(sql_type, "")
 
 
 def _folds(

@@ -1,8 +1,6 @@
 """A search is put away with all that hangs on it, taken back, and nothing else is touched."""
 
 import json
-import os
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -14,7 +12,7 @@ from typing import Any
 import pytest
 from mlflow.entities import ViewType
 
-from lifecycle.adapters import hygiene, tracking
+from lifecycle.adapters import hygiene, memory, tracking
 from lifecycle.errors import UserError
 
 
@@ -148,13 +146,15 @@ def test_it_is_said_when_it_can_be_purged(store: Any, two: dict[str, Any], monke
 
 
 OTHER = json.dumps({"host": "elsewhere", "pid": 1, "started": 0, "token": "t"})
-DEAD = json.dumps({"host": socket.gethostname(), "pid": 2**22 + 1, "started": 0, "token": "t"})
-HERE = json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "started": 0, "token": "t"})
+HERE = json.dumps(memory.owner())
+DEAD = json.dumps(memory.owner() | {"pid": 2**22 + 1})
+# Its number has been given to another process since.
+REPLACED = json.dumps(memory.owner() | {"started": "1"})
 
 
 @pytest.mark.parametrize(
     ("owner", "age", "alive"),
-    [(OTHER, 1, True), (OTHER, 61, False), (HERE, 500, True), (DEAD, 1, False), ("{", 500, True)],
+    [(OTHER, 1, True), (OTHER, 61, False), (HERE, 500, True), (DEAD, 1, False), (REPLACED, 1, False), ("{", 500, True)],
 )
 def test_a_search_at_work_is_refused(store: Any, owner: str, age: float, alive: bool) -> None:
     main = run(store, "main")

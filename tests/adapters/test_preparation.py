@@ -17,8 +17,12 @@ from hypothesis import strategies as st
 
 from lifecycle.adapters import sources
 from lifecycle.adapters.preparation import Made, make, opened, workplace
+from lifecycle.audit import AUDITED_ROWS
 from lifecycle.contract import Contract
+from lifecycle.models import pipeline, plain_estimator
+from lifecycle.reading import parse_read
 from lifecycle.settings import TableSettings
+from lifecycle.table import read_prepared
 
 # Some 60 ms each, and the first imports scikit-learn.
 few = settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -286,3 +290,33 @@ def test_days_written_as_one_number_may_be_asked_for_as_dates(tmp_path: Path) ->
         contract = make(tables[0], found, None, tmp_path).prepared.contract
     [booked] = [column for column in contract.columns if column.name == "booked"]
     assert (booked.role, booked.format, booked.origin) == ("datetime", "%Y%m%d", "2021-01-01 00:00:00")
+
+
+def test_a_column_may_bear_the_name_that_duckdb_numbers_rows_by() -> None:
+    """The audit draws from so many rows; it draws the same whatever the columns' names are."""
+    chance, rows = np.random.default_rng(0), 40_000
+    frame = pd.DataFrame({"number": chance.normal(size=rows), "y": chance.choice(["no", "yes"], rows)})
+    samples = []
+    for name in ("number", "file_row_number"):
+        with tempfile.TemporaryDirectory() as folder, workplace(Path(folder)) as connection:
+            table = relation_of(frame.rename(columns={"number": name}), connection)
+            samples.append(make(table, asked("random"), None, Path(folder)).train_sample)
+    assert len(samples[0]) == AUDITED_ROWS
+    pd.testing.assert_frame_equal(samples[1].rename(columns={"file_row_number": "number"}), samples[0])
+
+
+def test_models_read_served_dates_in_the_form_that_the_user_has_declared(tmp_path: Path) -> None:
+    rows = "".join(f"{day:02d}/{month:02d}/2021,{month * 31 + day}\n" for month in range(1, 13) for day in (2, 7, 19))
+    path = tmp_path / "days.csv"
+    path.write_text("seen,y\n" + rows, encoding="utf-8")
+    read = "dateformat=%d/%m/%Y"
+    found = TableSettings(str(path), "y", read=read)
+    with workplace(tmp_path) as connection:
+        source = sources.locate("data", str(path), parse_read(read))
+        [table] = opened(connection, [source], found, tmp_path)
+        done = make(table, found, None, tmp_path)
+        train = read_prepared(pd.read_parquet(done.train), done.prepared.contract)
+    model = pipeline(train.contract, plain_estimator("regression", 0)).fit(train.rows, train.labels)
+    served = pd.DataFrame({"seen": ["02/03/2021", "19/07/2021"]})
+    known = pd.DataFrame({"seen": pd.to_datetime(["2021-03-02", "2021-07-19"])})
+    np.testing.assert_array_equal(model.predict(served), model.predict(known))

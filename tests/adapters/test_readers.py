@@ -400,3 +400,22 @@ def test_a_note_beside_the_tables_of_a_folder_is_no_table(tmp_path: Path) -> Non
     for name, text in {"a.csv": "x,y\n1,2\n", "README.txt": "Written by hand.\n", "LICENSE.txt": "Free.\n"}.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     assert read(tmp_path).to_dict("list") == {"x": [1], "y": [2]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["name,since\nAnn,31.01.2021\nBob,28.02.2021\n", "name,calls\nAnn,N/A\nBob,3\nCem,4\n"],
+    ids=["dates as elsewhere", "a missing cell first"],
+)
+def test_a_first_row_of_words_is_not_taken_for_a_second_header(tmp_path: Path, content: str) -> None:
+    """All is read as text, though below the first row there are dates or numbers alone."""
+    rows = [line.split(",") for line in content.splitlines()]
+    found = read(written(tmp_path, content))
+    assert found.columns.tolist() == rows[0]
+    assert found.astype(str).to_numpy().tolist() == rows[1:]
+
+
+def test_a_second_header_over_dates_alone_is_refused(tmp_path: Path) -> None:
+    content = "name,since\nfull name,day of entry\nAnn,31.01.2021\nBob,28.02.2021\n"
+    with pytest.raises(UserError, match=r"has text in its second line, and numbers or dates below it"):
+        read(written(tmp_path, content))

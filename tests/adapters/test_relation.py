@@ -91,6 +91,50 @@ def test_what_is_no_plain_number_is_not_read_as_one(cells: list, relation: Calla
     assert relation(pd.DataFrame({"c": ["1", *cells]})).unread("c", Reading("numeric")) == (1, cells[0])
 
 
+def test_every_blank_that_models_strip_is_stripped(relation: Callable):
+    """The ideographic one stands around many a Japanese word."""
+    blanks = [chr(number) for number in range(0x11000) if chr(number).isspace()]
+    for name, cells in {"after": [f"x{one}" for one in blanks], "before": [f"{one}x" for one in blanks]}.items():
+        assert relation(pd.DataFrame({name: cells})).levels(name) == ["x"]
+    for one in blanks:
+        assert relation(pd.DataFrame({"c": [f"{one}x", "y"]})).levels("c") == ["x", "y"]
+
+
+@pytest.mark.parametrize("cell", ["epoch", "infinity", "05.01.21", "05.01.0000", "05.01.999"])
+def test_what_models_read_no_date_from_is_not_read_as_one(cell: str, relation: Callable):
+    """duckdb would."""
+    reading = Reading("datetime", "%d.%m.%Y")
+    assert relation(pd.DataFrame({"c": ["05.01.2021", cell]})).unread("c", reading) == (1, cell)
+
+
+def test_an_hour_that_models_do_not_know_is_not_read_as_a_time(relation: Callable):
+    cell = "2021-01-05 24:00:00"
+    assert relation(pd.DataFrame({"c": ["2021-01-05 23:00:00", cell]})).unread("c", Reading("datetime")) == (1, cell)
+
+
+@pytest.mark.parametrize(
+    ("cells", "reading"),
+    [
+        ([-999, 1], None),
+        ([-999.0, 1.5], None),
+        (["-999.0", "1"], Reading("numeric")),
+        (["-9,99e2", "1,5"], Reading("numeric", "decimal comma")),
+        ([pd.Timestamp("1900-01-01"), pd.Timestamp("2021-01-01")], None),
+        (["1900-01-01 00:00", "2021-01-01"], Reading("datetime")),
+    ],
+)
+def test_a_word_for_missing_is_missing_as_a_number_or_a_time_too(cells: list, reading: Any, relation: Callable):
+    frame, words = pd.DataFrame({"c": cells}), ("-999", "1900-01-01")
+    rows = relation(frame)
+    rows.missing_words = words
+    assert rows.column("c", reading).isna().tolist() == [True, False]
+    assert rows.summaries({"c": reading})["c"].present == 1
+    if reading is None:
+        assert rows.levels("c") == sorted(set(levels_of(frame["c"], words).dropna()))
+    elif reading.format != "decimal comma":
+        assert rows.unread("c", reading) == (0, "")
+
+
 def test_rows_are_taken_in_the_tables_order(relation: Callable):
     rows = relation(pd.DataFrame({"c": range(10), "w": list("abcdefghij")})).take(np.array([7, 2, 5]))
     assert len(rows) == 3
@@ -207,6 +251,28 @@ def test_a_twin_is_equal_in_all_that_models_read_and_in_the_target(tmp_path: Pat
     assert (again.digests(contract) == [one, other, third, fourth, fifth, last]).tolist() == [False] + [True] * 4 + [
         False
     ]
+
+
+@pytest.mark.parametrize("name", ["__place__", "__PLACE__", "__beside_y__", "__place___"])
+def test_no_name_of_a_column_is_taken_for_ours_in_what_is_written(name: str, tmp_path: Path, relation: Callable):
+    rows = relation(pd.DataFrame({name: [5.0, 6.0, 7.0], "__place": [1.0, 2.0, 3.0]}))
+    contract = contract_of(Column(name, "numeric", "DOUBLE"))
+    assert rows.take(np.array([2])).column(name).tolist() == [7.0]
+    rows.write(tmp_path / "a.parquet", contract, np.array([2, 0]), {"y": pd.Series(["no", "yes"])})
+    found = pd.read_parquet(tmp_path / "a.parquet")
+    assert found.to_dict("list") == {name: [7.0, 5.0], "y": ["no", "yes"]}
+
+
+def test_a_zone_is_told_in_utc_however_fine_the_times_are(relation: Callable, tmp_path: Path):
+    """As pandas writes them to Parquet."""
+    moments = pd.Series(pd.date_range("2021-07-01 02:00", periods=2, tz="Europe/Berlin"))
+    for unit in ("ns", "us"):
+        moments.dt.as_unit(unit).to_frame("t").to_parquet(tmp_path / f"{unit}.parquet")
+        with duckdb.connect() as connection:
+            connection.execute(f"CREATE VIEW moments AS FROM read_parquet('{tmp_path}/{unit}.parquet')")
+            rows = Relation(connection, "moments")
+            assert rows.column("t").tolist() == [pd.Timestamp("2021-07-01"), pd.Timestamp("2021-07-02")]
+            assert rows.summaries({"t": None})["t"].first == "2021-07-01 00:00:00"
 
 
 def test_many_rows_keep_the_tables_order(tmp_path: Path, relation: Callable):
@@ -403,7 +469,21 @@ def test_a_file_is_observed_as_a_frame_is(tmp_path: Path, connection: duckdb.Duc
 
 
 @pytest.mark.parametrize(
-    "name", ["level", "__level__x", "rows", "cell", "value_0", "text_0", "odd_0", 'a "b"', "count"]
+    "name",
+    [
+        "level",
+        "__level__x",
+        "rows",
+        "cell",
+        "value_0",
+        "text_0",
+        "odd_0",
+        'a "b"',
+        "count",
+        "__place__",
+        "__ROWS__",
+        "__level__",
+    ],
 )
 @pytest.mark.parametrize("role", ["categorical", "numeric"])
 def test_no_name_of_a_column_is_taken_for_another(name: str, role: str, relation: Callable):

@@ -219,3 +219,12 @@ def test_twins_beside_nested_parquet_columns_are_refused(tmp_path: Path) -> None
     pd.DataFrame({"s": [{"x": 1, "z": [1]}], "n": [1], "N": [2], "y": [0]}).to_parquet(tmp_path / "twins.parquet")
     with pytest.raises(UserError, match=r"^data: the column 'N' stands twice in .* \(as 'n': case does not"):
         read(tmp_path / "twins.parquet")
+
+
+def test_a_file_that_is_not_there_is_told_with_the_nearest_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "sensor.csv").touch()
+    (tmp_path / "other.csv").touch()
+    with pytest.raises(UserError, match=r"there is no file '.*/sensr\.csv', near it is 'sensor\.csv'; give"):
+        sources.locate("data", str(tmp_path / "sensr.csv"))
+    with pytest.raises(UserError, match=r"there is no file '.*/none\.csv'; give the path of a "):
+        sources.locate("data", str(tmp_path / "none.csv"))

@@ -170,6 +170,16 @@ def test_a_second_table_of_another_kind_is_told_apart():
     assert finding.score > 0.6
 
 
+def test_the_column_of_a_time_split_does_not_tell_its_sides_apart():
+    """That it does was asked for; what else moves with time is still found."""
+    frame = honest()
+    frame["day"] = pd.date_range("2021-01-01", periods=len(frame)).strftime("%Y-%m-%d")
+    assert found(frame, split="time", split_column="day") == []
+    frame.loc[320:, "x"] += 2
+    [finding] = found(frame, split="time", split_column="day")
+    assert (finding.code, finding.column) == ("separable", "x")
+
+
 def test_the_area_and_its_p_by_hand():
     """Of the six orders of two among four, the observed one is the best and one of six."""
     area, p = permuted_area(rankdata([1.0, 2.0, 3.0, 4.0]), np.array([0, 0, 1, 1]), np.random.default_rng(0))

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from lifecycle.cells import Cells, Counts, Observed
-from lifecycle.checks import Breach, as_frame, errors_of, judge, refuse, said
+from lifecycle.checks import Breach, as_frame, errors_of, judge, refuse, said, told
 from lifecycle.contract import RULES, Column, Contract
 
 COLUMNS = (
@@ -186,3 +186,18 @@ def test_breaches_are_told_in_a_line_and_in_a_table():
     assert frame.columns.tolist() == ["code", "column", "rule", "count", "share", "example", "message"]
     assert frame[["code", "count", "share"]].to_numpy().tolist()[0] == ["unreadable", 1, 0.025]
     assert as_frame([]).columns.tolist() == frame.columns.tolist()
+
+
+def test_of_many_warnings_the_worst_are_told_and_the_rest_counted():
+    """A random split of a wide table puts the least number of a hundred columns among the test rows."""
+    columns = tuple(Column(f"c{place}", "numeric", "DOUBLE", low=0.0, high=1.0) for place in range(6))
+    counts = {f"c{place}": Counts(below=Cells(place + 1, "-1")) for place in range(6)} | {"c0": Counts(missing=9)}
+    found = judge(replace(CONTRACT, columns=columns), Observed(tuple(counts), 40, counts))
+    assert told(found)[:4] == [
+        "warning below: the column 'c5' is under 0, the least of training, in 6 of 40 rows (15.0%), down to -1.",
+        "warning below: the column 'c4' is under 0, the least of training, in 5 of 40 rows (12.5%), down to -1.",
+        "warning below: the column 'c3' is under 0, the least of training, in 4 of 40 rows (10.0%), down to -1.",
+        "warning below: 2 more columns do so, see prepared/breaches.csv.",
+    ]
+    assert told(found[:4])[-1] == "warning below: 1 more column does so, see prepared/breaches.csv."
+    assert told([]) == []

@@ -23,6 +23,7 @@ from lifecycle.metrics import (
     prefixed,
     resolve_metric,
     score_all,
+    score_text,
 )
 
 NAN = np.nan
@@ -365,3 +366,22 @@ def test_what_is_scored_is_what_has_a_name():
     scored = score_all(ABC, np.array(list("abc")), np.array(list("abc")), np.eye(3))
     assert set(scored) == {one.name for one in metrics_for(ABC).values()}
     assert all(value == 1.0 for value in scored.values())
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.701754, "0.7018"),
+        (27.4369, "27.44"),
+        (9999.4, "9999"),
+        (9999.6, "10000"),
+        (15_050.06, "15050"),
+        (-123_456.7, "-123457"),
+        (1.2e16, "1.2e+16"),
+        (0.0, "0"),
+        (float("nan"), "nan"),
+        (float("inf"), "inf"),
+    ],
+)
+def test_scores_in_a_line_have_no_exponent_that_people_would_have_to_undo(value: float, text: str):
+    assert score_text(value) == text

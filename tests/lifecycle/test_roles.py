@@ -12,7 +12,7 @@ from frames import relation_of
 
 from lifecycle.audit import Finding
 from lifecycle.contract import Column
-from lifecycle.roles import Reading, looks_like_id, readings_of
+from lifecycle.roles import Reading, looks_like_id, readings_of, unit_of
 from lifecycle.settings import TableSettings, parse_ordinal, parse_roles
 from lifecycle.table import describe
 
@@ -209,6 +209,60 @@ def test_a_late_text_makes_numbers_a_text_and_is_told(described: Callable):
         "'c' holds numbers but for 1 cells such as 'eleven', so it is read as text; name words for missing cells by "
         "read='nullstr=...', or mend the cells by query."
     )
+
+
+def test_codes_with_leading_zeros_are_no_mistake_in_numbers(described: Callable):
+    """Postal codes: a tenth begins with a zero. Words among them are still told, and so is one zero too many."""
+    codes = [f"{number:05d}" for number in range(2_000, 97_000, 190)]
+    assert described(codes, "object")[1] == ()
+    [finding] = described([*codes[1:], "foreign"], "object")[1]
+    assert finding.code == "mixed"
+    [finding] = described([str(number) for number in range(1_000, 1_100)] + ["007"], "object")[1]
+    assert (finding.code, finding.count) == ("mixed", 1)
+
+
+@pytest.mark.parametrize(
+    ("values", "unit", "role"),
+    [
+        ([f"{number}.000,50 €" for number in range(1, 300)], "€", "text"),
+        ([f"${number},000.50" for number in range(1, 300)], "$", "id"),
+        (["5 kg", "12.5 kg", None, "3kg"], "kg", "categorical"),
+    ],
+)
+def test_numbers_with_a_unit_are_told(values: list, unit: str, role: str, described: Callable):
+    column, [finding] = described(values, "object", "price net")
+    assert (column.role, finding.code, finding.count) == (role, "unit", sum(value is not None for value in values))
+    assert finding.message == (
+        f"'price net' holds numbers with '{unit}' beside them, so it is not read as numbers; take it off, such as by "
+        f'-P query="SELECT * REPLACE (replace(\\"price net\\", \'{unit}\', \'\') AS \\"price net\\") FROM data".'
+    )
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [["5 kg", "7 lb"], ["A12", "A13"], ["+49 515 32", "+49 144 10"], ["$5 k", "$6 k"], ["2 x 3 cm"], []],
+)
+def test_texts_without_one_common_unit_have_none(texts: list):
+    assert unit_of(texts) == ""
+
+
+def test_days_and_months_that_cannot_be_told_apart_are_told(described: Callable):
+    column, [finding] = described(["05/05/2021", "03/04/2021", "04/03/2021", None], "object")
+    assert column.format == "%m/%d/%Y"
+    assert (finding.code, finding.count, finding.share) == ("ambiguous_dates", 2, 0.5)
+    assert finding.message == (
+        "every cell of 'c' is a date by %m/%d/%Y and by %d/%m/%Y; the first is taken, so that '03/04/2021' is "
+        "2021-03-04; if it is the other, say read='dateformat=%d/%m/%Y', or make the date by query."
+    )
+    _, [finding] = described(["05/05/2021 10:00", "03/04/2021 11:00"], "object")
+    assert "read='timestampformat=%d/%m/%Y %H:%M'" in finding.message
+
+
+@pytest.mark.parametrize(
+    "cells", [["05/05/2021", "06/06/2021"], ["03/04/2021", "25/04/2021"], ["03/04/2021", "04/25/2021"]]
+)
+def test_days_and_months_that_can_be_told_apart_are_no_finding(cells: list, described: Callable):
+    assert described(cells, "object")[1] == ()
 
 
 def test_readings_are_those_that_most_examples_have():

@@ -14,7 +14,7 @@ from lifecycle.adapters.steps import Step
 from lifecycle.adapters.tracking import StepRun
 from lifecycle.coefficients import as_metrics, coefficients
 from lifecycle.contract import Contract
-from lifecycle.metrics import adjusted_r2, dummy_scores, prefixed, resolve_metric
+from lifecycle.metrics import adjusted_r2, dummy_scores, prefixed, resolve_metric, score_text
 from lifecycle.models import PLAIN, PLAIN_RANK, estimator_of, pipeline, plain_estimator, scores_of
 from lifecycle.table import TestRows
 from lifecycle.trials import Folds, score_model, summed_up, without_twins
@@ -121,7 +121,7 @@ def say(step: Step, label: str, found: dict[str, float]) -> None:
     """Print the scores of a step's final model, by its task's first metric, beside the dummy's."""
     metric = resolve_metric(step.options.get("metric", ""), step.contract)
     shown = [
-        f"{name} {found[name]:.4g}"
+        f"{name} {score_text(found[name])}"
         for name in (f"cv_{metric.name}", f"test_{metric.name}", f"dummy_test_{metric.name}")
         if name in found
     ]

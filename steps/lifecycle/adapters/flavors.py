@@ -109,8 +109,6 @@ def log_pipeline(
         for name, source in _code_of(model).items():
             code.append(Path(folder) / f"{name}.py")
             code[-1].write_text(source, encoding="utf-8", newline="\n")
-        written = Path(folder) / Path(CONTRACT).name
-        written.write_text(contract.to_json(), encoding="utf-8", newline="\n")
         with _inside(run_id):
             try:
                 mlflow.sklearn.log_model(
@@ -122,7 +120,7 @@ def log_pipeline(
                     input_example=example,
                     pip_requirements=pinned(_packages_of(model)),
                     code_paths=[str(path) for path in code],
-                    extra_files=[str(written)],
+                    extra_files=extra_files(contract, Path(folder)),
                     metadata=metadata_of(contract, table_key),
                 )
             except MlflowException as error:
@@ -152,6 +150,13 @@ def metadata_of(contract: Contract, table_key: str) -> dict[str, Any]:
         "task": contract.task,
         "query": contract.query,
     }
+
+
+def extra_files(contract: Contract, folder: Path) -> list[str]:
+    """Write what stands beside every model of ours into a folder, and return the files for mlflow to take along."""
+    written = folder / Path(CONTRACT).name
+    written.write_text(contract.to_json(), encoding="utf-8", newline="\n")
+    return [str(written)]
 
 
 def contract_of(model_uri: str) -> Contract:

@@ -1,8 +1,6 @@
 """A search, or any run, put away with all that hangs on it, and taken back: what `clean` does."""
 
 import json
-import os
-import socket
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,14 +10,14 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from lifecycle.adapters import tracking
+from lifecycle.adapters.memory import lives
 from lifecycle.errors import UserError, listed
 
 PAGE = 1000
 # A run bears it while it is put away: when, and which of its descendants had been deleted before it.
 PUT_AWAY = "lifecycle.deleted"
 PARENT = "mlflow.parentRunId"
-HEARTBEAT, OWNER = "lifecycle.heartbeat", "lifecycle.owner"
-SILENCE_SECONDS = 60.0
+
 GC_AGE = "30d"
 GC_DAYS = 30
 SHORT_TAG = 5000
@@ -154,34 +152,6 @@ def check(found: Family) -> None:
             raise UserError(
                 f"run_id: {_named(others[0])} has gone on from run {root} and counts its trials; clean that one first."
             )
-
-
-def lives(run: Any) -> bool:
-    """Tell whether a run is at work: its process runs on this machine, or its heart has beaten within a minute."""
-    if run.info.status != "RUNNING":
-        return False
-    tags = run.data.tags
-    try:
-        owner = json.loads(tags.get(OWNER, "{}"))
-        here = owner.get("host") == socket.gethostname()
-        if here and not _runs_here(int(owner["pid"])):
-            return False
-        return time.time() - float(tags.get(HEARTBEAT, 0)) < SILENCE_SECONDS or here
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return True
-
-
-def _runs_here(pid: int) -> bool:
-    if os.name == "nt":
-        # There os.kill would end it; the heartbeat decides.
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def put_away(found: Family) -> None:

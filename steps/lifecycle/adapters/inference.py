@@ -1,6 +1,8 @@
 """The step of statsmodels: the fit under autologging, its inference as artifacts, its pickled model."""
 
+import tempfile
 import time
+from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -10,7 +12,7 @@ from mlflow.types import ColSpec, DataType, Schema
 from lifecycle import figures, least_squares
 from lifecycle.adapters.code import pinned
 from lifecycle.adapters.finals import draw_regression, say
-from lifecycle.adapters.flavors import EXAMPLE_ROWS, MODEL, PREDICTIONS, metadata_of, predictions_text
+from lifecycle.adapters.flavors import EXAMPLE_ROWS, MODEL, PREDICTIONS, extra_files, metadata_of, predictions_text
 from lifecycle.adapters.steps import Step
 from lifecycle.coefficients import CONST, as_metrics
 from lifecycle.metrics import adjusted_r2, dummy_scores, prefixed, score_all
@@ -72,16 +74,18 @@ def log_least_squares(step: Step) -> None:
     # Last, because it takes the training rows out of the results, and the statistics with them.
     results.remove_data()
     example = design.head(EXAMPLE_ROWS)
-    mlflow.statsmodels.log_model(
-        results,
-        name=MODEL,
-        signature=ModelSignature(
-            Schema([ColSpec(DataType.double, name) for name in design.columns]),
-            Schema([ColSpec(DataType.double)]),
-        ),
-        input_example=example,
-        pip_requirements=pinned(PACKAGES),
-        metadata=metadata_of(contract, step.identity.key),
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        mlflow.statsmodels.log_model(
+            results,
+            name=MODEL,
+            signature=ModelSignature(
+                Schema([ColSpec(DataType.double, name) for name in design.columns]),
+                Schema([ColSpec(DataType.double)]),
+            ),
+            input_example=example,
+            pip_requirements=pinned(PACKAGES),
+            extra_files=extra_files(contract, Path(folder)),
+            metadata=metadata_of(contract, step.identity.key),
+        )
     run.text(PREDICTIONS, predictions_text(np.asarray(results.predict(example))))
     say(step, LABEL, found)

@@ -85,10 +85,14 @@ def lives(run: "Run") -> bool:
     tags = run.data.tags
     if OWNER not in tags:
         return bool(time.time() - run.info.start_time / 1000 < DEAD_SECONDS)
-    whose = json.loads(tags[OWNER])
-    if whose["host"] == place():
-        return bool(started(whose["pid"]) == whose["started"] != "")
-    return time.time() - float(tags.get(HEARTBEAT, "0")) < DEAD_SECONDS
+    try:
+        whose = json.loads(tags[OWNER])
+        if whose["host"] == place():
+            return bool(started(whose["pid"]) == whose["started"] != "")
+        return time.time() - float(tags.get(HEARTBEAT, "0")) < DEAD_SECONDS
+    except (ValueError, KeyError, TypeError):
+        # Written by somebody else: it is not ours to end.
+        return True
 
 
 class Heartbeat:

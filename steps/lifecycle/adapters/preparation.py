@@ -37,7 +37,7 @@ class Made:
     train, test : Path
         Parquet files: features, target, and the fold or the twin's flag.
     train_sample, test_sample : DataFrame
-        At most 10,000 rows of each, drawn by the seed: what the audit by models and the profile's pictures see.
+        At most 20,000 rows of each, drawn by the seed: what the audit by models and the profile's pictures see.
     findings : list of Finding
         Of the leak audit.
     """
@@ -121,7 +121,7 @@ def make(raw: Relation, settings: TableSettings, raw_test: Relation | None, fold
         *twins(int(alike.sum()), len(prepared.test)),
         *crossings,
         *giveaways(sample, sample[contract.target], contract, settings.seed),
-        *separable(sample, held, contract, settings.seed),
+        *separable(sample, held, contract, settings.seed, settings.split_column if contract.split == "time" else ""),
     ]
     return Made(prepared, train, test, sample, held, findings)
 
@@ -187,8 +187,14 @@ def _sample(connection: duckdb.DuckDBPyConnection, path: Path, seed: int) -> pd.
     rows = _count(connection, f"SELECT count(*) FROM {_file(path)}")
     if rows <= AUDITED_ROWS:
         return pd.DataFrame(connection.sql(f"FROM {_file(path)}").df())
-    drawn = pd.DataFrame({"row": np.sort(np.random.default_rng(seed).choice(rows, AUDITED_ROWS, replace=False))})
-    connection.register("drawn", drawn)
+    chosen = np.sort(np.random.default_rng(seed).choice(rows, AUDITED_ROWS, replace=False))
+    names = connection.execute(f"DESCRIBE FROM {_file(path)}").fetchall()
+    if any(name.casefold() == "file_row_number" for name, *_ in names):
+        # duckdb's own number would bear the name of the table's column; this way takes longer.
+        connection.register("drawn", pd.DataFrame({"drawn": np.isin(np.arange(rows), chosen)}))
+        beside = f"FROM {_file(path)} AS side POSITIONAL JOIN drawn AS chosen"
+        return pd.DataFrame(connection.sql(f"SELECT side.* {beside} WHERE chosen.drawn").df())
+    connection.register("drawn", pd.DataFrame({"row": chosen}))
     numbered = f"read_parquet({literal(str(path))}, file_row_number = true)"
     query = f"SELECT * FROM {numbered} WHERE file_row_number IN (SELECT row FROM drawn) ORDER BY file_row_number"
     return pd.DataFrame(connection.sql(query).df()).drop(columns="file_row_number")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from lifecycle.metrics import Metric
+from lifecycle.metrics import Metric, score_text
 from lifecycle.trials import FAILED, FINISHED, TrialRecord
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -53,7 +53,7 @@ class Progress:
         """Count a trial."""
         self._done += 1
         self._know(record)
-        note = f"best {self.selected} {self.best:.4g}" + (f", {self.failed} failed" if self.failed else "")
+        note = f"best {self.selected} {score_text(self.best)}" + (f", {self.failed} failed" if self.failed else "")
         self._bar.set_postfix_str(note, refresh=False)
         self._bar.update()
         now = time.monotonic()

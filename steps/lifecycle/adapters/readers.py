@@ -14,6 +14,7 @@ from lifecycle.adapters.sql import AS_PARQUET, literal, literals, quoted
 from lifecycle.contract import check_twins, is_number
 from lifecycle.errors import UserError, listed
 from lifecycle.reading import ReadOptions
+from lifecycle.settings import MISSING_WORDS
 
 if TYPE_CHECKING:
     import duckdb
@@ -516,6 +517,9 @@ def _dialect(
     if len(kinds) != len(names):
         # The rows do not agree with the names. As text they are read until the first that does not.
         kinds = dialect.types
+    # Before dates of another form are made text: below a second header alone is there something that was all text.
+    if header and not whole and set(kinds) == {"VARCHAR"} and not read.names and not read.skip:
+        _check_second_header(connection, source, file, dialect, first, second)
     # Dates in another form than ISO 8601 stay text: the contract finds their form, by which models read served rows.
     formats = {
         "DATE": read.dateformat or sniffed.get("DateFormat") or "",
@@ -524,8 +528,6 @@ def _dialect(
     asked = {"DATE": read.dateformat, "TIMESTAMP": read.timestampformat}
     foreign = {kind for kind, form in formats.items() if form and not asked[kind] and not form.startswith(ISO_FORM)}
     kinds = tuple("VARCHAR" if kind in foreign else kind for kind in kinds)
-    if header and not whole and set(kinds) == {"VARCHAR"} and not read.names and not read.skip:
-        _check_second_header(connection, source, file, dialect, first)
     return _Dialect(
         path, sep, quote, escape, names, kinds, formats["DATE"], formats["TIMESTAMP"], header, skip,
     )  # fmt: skip
@@ -656,8 +658,9 @@ def _check_title(source: "Source", file: Path, path: Path) -> None:
 
 
 def _check_second_header(
-    connection: "duckdb.DuckDBPyConnection", source: "Source", file: Path, dialect: _Dialect, first: Sequence[str]
-) -> None:
+    connection: "duckdb.DuckDBPyConnection", source: "Source", file: Path, dialect: _Dialect, first: Sequence[str],
+    second: Sequence[str],
+) -> None:  # fmt: skip
     """Refuse a second line of names, or one of units: without it, columns that were all text hold numbers.
 
     Raises
@@ -666,7 +669,11 @@ def _check_second_header(
         Saying how to skip the first, or both.
     """
     after = _sniffed(connection, source, dialect.path, False, dialect, dialect.skip + 1).get("Columns", ())
-    if len(after) == len(dialect.names) and any(column["type"] != "VARCHAR" for column in after):
+    if len(after) != len(dialect.names) or len(second) != len(after):
+        return
+    # A missing cell in the first row is no name.
+    above = [cell.strip() for cell, column in zip(second, after, strict=True) if column["type"] != "VARCHAR"]
+    if any(cell and cell not in MISSING_WORDS for cell in above):
         names = ",".join((*first[:12], "...") if len(first) > 12 else first)
         raise UserError(
             f"{source.option}: {_of(source, file)} has text in its second line, and numbers or dates below it; where "

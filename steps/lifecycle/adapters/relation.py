@@ -28,7 +28,7 @@ from lifecycle.roles import (
     REAL,
     TIME,
     WORDS,
-    WRITTEN,
+    ZONED,
     Reading,
     Summary,
     kind_of,
@@ -47,14 +47,22 @@ T = TypeVar("T")
 # Different cells that Python is asked about in one go.
 ODD_AT_ONCE = 100_000
 PLACE = "__place__"
-BLANKS = " \t\n\r\f\v\xa0"
+# What models strip: all that Python takes for blank.
+BLANKS = (
+    " \t\n\r\f\v\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
 _numbers = count()
 
 
 def _has_blank_end(cell: str) -> str:
     """Return the SQL of whether a text begins or ends with one of `BLANKS`."""
     text = f"CAST({cell} AS VARCHAR)"
-    return " OR ".join(f"{side}({text}, {literal(blank)})" for blank in BLANKS for side in ("prefix", "suffix"))
+    last = f"right({text}, 1)"
+    blank = " OR ".join(f"contains({literal(BLANKS)}, {end})" for end in (f"left({text}, 1)", last))
+    # Most texts begin and end with a visible character of ASCII, which two comparisons tell.
+    apart = " OR ".join(f"{end} < '!' OR {end} > '~'" for end in (text, last))
+    return f"CASE WHEN {apart} THEN {blank} ELSE false END"
 
 
 class Relation:
@@ -85,6 +93,7 @@ class Relation:
         self.names = list(self.types)
         self._all_rows: int = connection.execute(f"SELECT count(*) FROM {quoted(view)}").fetchall()[0][0]
         self._positions = positions
+        self._place = self._free(PLACE)
         # Of columns of texts, whether blanks stand around a cell; the same for all rows taken of one view.
         self._looked: dict[tuple[str, tuple[str, ...]], tuple[bool, bool]] = {}
         self._looking = Lock()
@@ -94,11 +103,18 @@ class Relation:
         ):
             place = np.full(self._all_rows, -1, dtype=np.int8)
             place[positions] = 0
-            self._mask = {PLACE: pa.array(place)}
+            self._mask = {self._place: pa.array(place)}
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return self._all_rows if self._positions is None else len(self._positions)
+
+    def _free(self, name: str) -> str:
+        """Return a name for a column of ours that none of the table's bears, in any case."""
+        taken = {other.casefold() for other in self.names}
+        while name.casefold() in taken:
+            name += "_"
+        return name
 
     def _beside(self, cells: Mapping[str, str], arrays: Mapping[str, pa.Array]) -> str:
         """Put arrays, one cell for each row of the view, beside columns made of its; return what stands after FROM.
@@ -113,7 +129,7 @@ class Relation:
     def _from(self, cells: Mapping[str, str]) -> str:
         """Return what stands after FROM where columns, by alias, are made of those of the rows."""
         if self._mask:
-            return f"(FROM {self._beside(cells, self._mask)} WHERE {PLACE} >= 0)"
+            return f"(FROM {self._beside(cells, self._mask)} WHERE {self._place} >= 0)"
         asked = ", ".join(f"{cell} AS {quoted(alias)}" for alias, cell in cells.items())
         return f"(SELECT {asked} FROM {quoted(self.view)})"
 
@@ -166,7 +182,8 @@ class Relation:
         if kind == REAL:
             return f"nullif(CAST({cell} AS DOUBLE), 'nan'::DOUBLE)"
         if kind == TIME:
-            moment = f"timezone('UTC', {cell})" if sql_type.endswith("TIME ZONE") else f"CAST({cell} AS TIMESTAMP)"
+            zoned = sql_type.startswith(ZONED)
+            moment = f"timezone('UTC', CAST({cell} AS TIMESTAMPTZ))" if zoned else f"CAST({cell} AS TIMESTAMP)"
             return f"CASE WHEN isfinite({moment}) THEN {moment} END"
         if kind == WORDS:
             text = f"CAST({cell} AS VARCHAR)"
@@ -179,8 +196,25 @@ class Relation:
             return f"CASE WHEN {words} THEN {bare} END"
         return cell
 
+    def _present(self, value: str, reading: Reading) -> str:
+        """Return the SQL of a number or a time that is NULL where a word for missing is that very number or time.
+
+        The texts alone would not do: -999 stands in a Parquet file as a number, and in a text as -999.0 too.
+        """
+        column = Column("", reading.role, "", format=reading.format)
+        absent = sorted(sentinels(column, self.missing_words))
+        differs = " AND ".join(f"{value} <> {_written(one)}" for one in absent)
+        return f"CASE WHEN {differs} THEN {value} END" if absent else value
+
     def _read(self, name: str, reading: Reading | None) -> str:
         """Return the SQL of a column read as numbers or times; its missing and unreadable cells are NULL."""
+        value, kind = self._converted(name, reading), kind_of(self.types[name])
+        if reading is None and kind in (INTEGER, REAL, TIME):
+            reading = Reading(DATETIME if kind == TIME else NUMERIC)
+        return self._present(value, reading) if reading else value
+
+    def _converted(self, name: str, reading: Reading | None) -> str:
+        """Return the SQL of a column read as numbers or times, words that are such among them."""
         cells, kind = self._cells(name), kind_of(self.types[name])
         if reading is None:
             return cells
@@ -202,7 +236,16 @@ class Relation:
         return f"TRY_CAST({cells} AS TIMESTAMP)" if kind == TIME else "CAST(NULL AS TIMESTAMP)"
 
     def _level(self, name: str) -> str:
-        """Return the SQL of a column's levels as texts, as `lifecycle.columns.level_of` writes them."""
+        """Return the SQL of a column's levels as texts, as `lifecycle.columns.levels_of` writes them."""
+        level = self._level_of(name)
+        if kind_of(self.types[name]) == WORDS:
+            return level
+        words = [word for word in self.missing_words if word[:1] in "+-.0123456789" or word in ("True", "False")]
+        differs = " AND ".join(f"{level} <> {literal(word)}" for word in words)
+        return f"CASE WHEN {differs} THEN {level} END" if words else level
+
+    def _level_of(self, name: str) -> str:
+        """Return the SQL of a column's levels, words that are such among them."""
         cells, kind = self._cells(name), kind_of(self.types[name])
         if kind == BOOLEAN:
             return f"CASE WHEN {cells} THEN 'True' WHEN NOT {cells} THEN 'False' END"
@@ -272,10 +315,11 @@ class Relation:
             return 0, ""
         wrong = "cell IS NOT NULL"
         if kind == WORDS:
-            pattern = WRITTEN[reading.format] if reading.role == NUMERIC else "" if reading.format else ISO
-            unlike = f"NOT regexp_full_match(cell, {literal(pattern)}) OR " if pattern else ""
-            wrong += f" AND ({unlike}read IS NULL)"
-        rows = self._from({"cell": self._cells(name), "read": self._read(name, reading)})
+            # duckdb takes the word epoch for a time, and years of two digits, which models do not.
+            written = Column(name, reading.role, self.types[name], format=reading.format)
+            pattern = ISO if reading == Reading(DATETIME) else plain_pattern(written)
+            wrong += f" AND (NOT regexp_full_match(cell, {literal(pattern)}) OR read IS NULL)"
+        rows = self._from({"cell": self._cells(name), "read": self._converted(name, reading)})
         query = f"SELECT count(*), min(CAST(cell AS VARCHAR)) FROM {rows} WHERE {wrong}"
         found = self.connection.execute(query).fetchall()[0]
         return int(found[0]), str(found[1] or "")
@@ -422,16 +466,17 @@ class Relation:
 
     def _levels_told(self, column: Column) -> Counts:
         """Count the missing cells and the new levels of a column; its different cells are written as levels once."""
+        many, one = self._free("__rows__"), self._free("__level__")
         rows = self._from({column.name: quoted(column.name)})
-        different = f"SELECT {quoted(column.name)}, count(*) AS __rows__ FROM {rows} GROUP BY ALL"
+        different = f"SELECT {quoted(column.name)}, count(*) AS {many} FROM {rows} GROUP BY ALL"
         # Words stand for missing cells in columns of numbers too.
         level = _without(self._level(column.name), [literal(word) for word in self.missing_words])
-        told = f"SELECT {level} AS __level__, sum(__rows__) AS __rows__ FROM ({different}) GROUP BY __level__"
+        told = f"SELECT {level} AS {one}, sum({many}) AS {many} FROM ({different}) GROUP BY {one}"
         known = f"levels_{next(_numbers)}"
         self.connection.register(known, pa.table({"level": pa.array(column.levels, pa.string())}))
-        new = f"FILTER (__level__ IS NOT NULL AND __level__ NOT IN (SELECT level FROM {known}))"
-        figures = ["sum(__rows__) FILTER (__level__ IS NULL)"]
-        figures += [f"{figure} {new}" for figure in ("sum(__rows__)", "count(*)", "min(__level__)")]
+        new = f"FILTER ({one} IS NOT NULL AND {one} NOT IN (SELECT level FROM {known}))"
+        figures = [f"sum({many}) FILTER ({one} IS NULL)"]
+        figures += [f"{figure} {new}" for figure in (f"sum({many})", "count(*)", f"min({one})")]
         query = f"SELECT {', '.join(figures)} FROM ({told})"
         absent, count, distinct, least = self.connection.execute(query).fetchall()[0]
         self.connection.unregister(known)
@@ -468,7 +513,8 @@ class Relation:
             # Numbers and booleans may stand where texts were.
             level = self._level(name) if kind != WORDS else self._cells(name)
             return level if kind == WORDS else _without(level, [literal(word) for word in self.missing_words]), none
-        value, text = self._read(name, Reading(column.role, column.format)), f"CAST({self._cells(name)} AS VARCHAR)"
+        reading, text = Reading(column.role, column.format), f"CAST({self._cells(name)} AS VARCHAR)"
+        value = self._converted(name, reading)
         if kind in ((INTEGER, REAL, BOOLEAN) if column.role == NUMERIC else (TIME,)):
             return value, none
         if column.role == DATETIME and column.format and kind in (INTEGER, REAL):
@@ -541,27 +587,27 @@ class Relation:
         beside : mapping of str to array or Series, shape (n,)
             Further columns: the target, the folds, the twins' flag.
         """
-        ordered = "" if bool((np.diff(positions) > 0).all()) else f" ORDER BY {PLACE}"
-        rows = f"SELECT * EXCLUDE ({PLACE}) FROM ({self._prepared(contract, positions, beside)}){ordered}"
+        ordered = "" if bool((np.diff(positions) > 0).all()) else f" ORDER BY {self._place}"
+        rows = f"SELECT * EXCLUDE ({self._place}) FROM ({self._prepared(contract, positions, beside)}){ordered}"
         self.connection.execute(f"COPY ({rows}) TO {literal(str(path))} {AS_PARQUET}")
 
     def _prepared(self, contract: Contract, positions: Positions, beside: Mapping[str, Any]) -> str:
         """Return the SQL of prepared rows with their place; nothing in it may change their order."""
         place = np.full(self._all_rows, -1, dtype=np.int64)
         place[positions] = np.arange(len(positions))
-        arrays = {PLACE: pa.array(place)} | {
-            f"__beside_{name}__": _scattered(values, positions, self._all_rows) for name, values in beside.items()
-        }
+        names = [self._free(f"__beside_{name}__") for name in beside]
+        scattered = [_scattered(values, positions, self._all_rows) for values in beside.values()]
+        arrays = {self._place: pa.array(place)} | dict(zip(names, scattered, strict=True))
         features = {
             column.name: self._feature(column) for column in contract.columns if column.name in contract.features
         }
         further = []
-        for name, array in zip(beside, list(arrays.values())[1:], strict=True):
-            cell = quoted(f"__beside_{name}__")
+        for name, own, array in zip(beside, names, scattered, strict=True):
+            cell = quoted(own)
             texts = isinstance(array, pa.DictionaryArray)
             further.append(f"{f'CAST({cell} AS VARCHAR)' if texts else cell} AS {quoted(name)}")
-        asked = ", ".join([PLACE, *map(quoted, features), *further])
-        return f"SELECT {asked} FROM {self._beside(features, arrays)} WHERE {PLACE} >= 0"
+        asked = ", ".join([self._place, *map(quoted, features), *further])
+        return f"SELECT {asked} FROM {self._beside(features, arrays)} WHERE {self._place} >= 0"
 
 
 def _scattered(values: Any, positions: Positions, rows: int) -> pa.Array:

@@ -6,6 +6,7 @@ from lifecycle import figures
 from lifecycle.adapters.catalog import short_name
 from lifecycle.adapters.chain import Outcome, TableOutcome
 from lifecycle.adapters.tracking import StepRun
+from lifecycle.metrics import score_text
 
 
 def tell(run: StepRun, tables: list[TableOutcome], seconds: float) -> None:
@@ -99,7 +100,7 @@ def _text(table: TableOutcome) -> str:
 
 def _line(outcome: Outcome, name: str) -> tuple[str, ...]:
     def score(key: str) -> str:
-        return f"{outcome.metrics[key]:.4g}" if key in outcome.metrics else ""
+        return score_text(outcome.metrics[key]) if key in outcome.metrics else ""
 
     seconds = "reused" if outcome.reused else f"{outcome.seconds:.1f}"
     scores = (score(f"cv_{name}"), score(f"test_{name}"), score(f"dummy_test_{name}"))

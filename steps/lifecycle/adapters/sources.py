@@ -9,7 +9,8 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from glob import glob, has_magic
+from difflib import get_close_matches
+from glob import escape, glob, has_magic
 from pathlib import Path
 from typing import Any
 
@@ -146,11 +147,17 @@ def check(option: str, asked: str) -> None:
 
 def _missing(option: str, asked: str, path: Path) -> UserError:
     if not path.suffix and len(path.parts) == 1:
+        near = get_close_matches(asked, sorted(catalog()), n=1)
+        found = f", near it is {near[0]!r}" if near else ""
         return UserError(
-            f"{option}: {asked!r} is neither a sample ({listed(catalog())}) nor a file; name a sample or give a path."
+            f"{option}: {asked!r} is neither a sample ({listed(catalog())}) nor a file{found}; name a sample or give a "
+            "path."
         )
     if path.is_absolute():
-        return UserError(f"{option}: there is no file {str(path)!r}; give the path of a {READABLE} file.")
+        beside = sorted(Path(other).name for other in glob(f"{escape(str(path.parent))}/*"))
+        near = get_close_matches(path.name, beside, n=1, cutoff=0.8)
+        found = f", near it is {near[0]!r}" if near else ""
+        return UserError(f"{option}: there is no file {str(path)!r}{found}; give the path of a {READABLE} file.")
     return UserError(
         f"{option}: there is no file {asked!r} in {str(Path.cwd())!r}, where the project runs; "
         f'give the absolute path, such as -P {option}="$PWD/{asked.removeprefix("./")}".'

@@ -60,9 +60,7 @@ def check_java() -> None:
         raise UserError(f"engine: spark needs Java {JAVA} with jdk.incubator.vector, and found {found[0]}; {advice}.")
 
 
-def evaluated(
-    rows: Iterable[tuple[int, Task]], shipped: Any, seconds: float
-) -> Iterator[tuple[bytearray | None, int]]:
+def evaluated(rows: Iterable[tuple[int, Task]], shipped: Any, seconds: float) -> Iterator[tuple[bytearray | None, int]]:
     """Evaluate a task's points, each in a process of its own beside an executor's python.
 
     So that what kills a trial does not kill the python, which would take seconds to import everything again, nor make
