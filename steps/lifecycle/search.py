@@ -176,7 +176,10 @@ def run_search(
             if search.over():
                 break
             continue
-        done, _ = wait(search.pending, return_when=FIRST_COMPLETED)
+        done, _ = wait(search.pending, search.seconds_left(), FIRST_COMPLETED)
+        if not done:
+            search.call_back()
+            wait(search.pending, return_when=FIRST_COMPLETED)
         for future in sorted(done, key=search.pending.__getitem__):
             del search.pending[future]
             search.take(future.result())
@@ -206,6 +209,15 @@ class _Search:
         if self._drawn is not None:
             return not self._in_time()
         return self._asked >= self.settings.max_evals or not self._in_time() or self._without_gain()
+
+    def seconds_left(self) -> float | None:
+        """Return how long a trial that waits for a worker may still begin; None where that does not matter."""
+        return max(self.deadline - time.monotonic(), 0) if self._in_time() else None
+
+    def call_back(self) -> None:
+        """Take back what no worker has begun."""
+        for future in [future for future in self.pending if future.cancel()]:
+            del self.pending[future]
 
     def _in_time(self) -> bool:
         return time.monotonic() < self.deadline

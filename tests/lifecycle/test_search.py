@@ -15,10 +15,11 @@ import pytest
 from lifecycle.contract import Contract
 from lifecycle.metrics import BINARY, REGRESSION, Metric
 from lifecycle.models import MODELS, space_for
-from lifecycle.search import Suggester, best_of, best_record, run_search, simplicity, standard_errors
+from lifecycle.pruning import FEWEST
+from lifecycle.search import AHEAD, LAG, Suggester, best_of, best_record, run_search, simplicity, standard_errors
 from lifecycle.settings import SearchSettings
 from lifecycle.spaces import Choice, LogNormal, Space, Steps, Uniform, Values, point_of
-from lifecycle.trials import FAILED, FINISHED, INFEASIBLE, Limits, TrialRecord
+from lifecycle.trials import FAILED, FINISHED, INFEASIBLE, PRUNED, Limits, Task, TrialRecord
 
 F1, RMSE = BINARY["f1"], REGRESSION["rmse"]
 SPACE: Space = {
@@ -52,7 +53,8 @@ class OutOfOrder:
         self.most = 0
         self.ended: list[int] = []
         self._chance = random.Random(1)
-        self._under_way: dict[int, tuple[Values, Future[TrialRecord]]] = {}
+        self.tasks: dict[int, Task] = {}
+        self._handed: dict[int, tuple[Values, Future[TrialRecord]]] = {}
         self._change = threading.Condition()
         self._open = True
 
@@ -68,26 +70,31 @@ class OutOfOrder:
                 self._change.notify()
             thread.join()
 
-    def submit(self, number: int, values: Values) -> "Future[TrialRecord]":
+    def submit(self, number: int, task: Task) -> "Future[TrialRecord]":
         future: Future[TrialRecord] = Future()
         with self._change:
-            self._under_way[number] = (values, future)
-            self.most = max(self.most, len(self._under_way))
+            self.tasks[number] = task
+            self._handed[number] = (task.values, future)
+            self.most = max(self.most, len(self._handed))
             self._change.notify()
         return future
 
     def _work(self) -> None:
         while True:
             with self._change:
-                self._change.wait_for(lambda: self._under_way or not self._open)
-                if not self._under_way:
+                self._change.wait_for(lambda: self._handed or not self._open)
+                if not self._handed:
                     return
             # Time for the search to hand out as many as it would.
-            time.sleep(self.seconds or 0.002)
+            time.sleep(0.002)
             with self._change:
-                number = self._chance.choice(sorted(self._under_way))
-                values, future = self._under_way.pop(number)
+                # The others wait for a worker.
+                number = self._chance.choice(sorted(self._handed)[: self.workers])
+                values, future = self._handed.pop(number)
+                if not future.set_running_or_notify_cancel():
+                    continue
                 self.ended.append(number)
+            time.sleep(self.seconds)
             future.set_result(self._record(number, values))
 
     def _record(self, number: int, values: Values) -> TrialRecord:
@@ -111,7 +118,7 @@ def searched(
             settings(max_evals=trials), Suggester(space, algo, F1, seed), engine, lambda *_: None, lambda _: None
         )
     assert [record.number for record in records] == list(range(trials))
-    assert engine.most <= workers
+    assert engine.most <= workers + AHEAD
     assert (workers == 1) == (engine.ended == sorted(engine.ended))
     return [record.values for record in records]
 
@@ -202,16 +209,31 @@ def test_a_point_is_not_tried_twice_while_there_are_others(algo: str):
         assert len(set(points)) == 4
 
 
-def test_a_space_that_is_used_up_is_searched_on():
-    values = searched(2, algo="rand", trials=40, space=SIX, score=lambda values: values["k"])
-    assert {point_of(one) for one in values} == {point_of({"model": m, "k": k}) for m in "ab" for k in (1, 2, 3)}
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_of_a_space_that_is_used_up_records_are_taken_over_without_a_fit(workers: int):
+    """Each counts, also where the first of its kind is still under way."""
+    told: list[TrialRecord] = []
+    with OutOfOrder(workers, lambda values: values["k"]).at_work() as engine:
+        records = run_search(
+            settings(max_evals=40), Suggester(SIX, "rand", F1, 1), engine, lambda *_: None, told.append
+        )
+    assert len(records) == len(told) == 40
+    fitted = [record for record in records if record.repeat_of is None]
+    assert sorted(engine.ended) == [record.number for record in fitted]
+    assert sorted(point_of(one.values) for one in fitted) == sorted(
+        point_of({"model": m, "k": k}) for m in "ab" for k in (1, 2, 3)
+    )
+    first = {record.number: record for record in fitted}
+    for again in (record for record in records if record.repeat_of is not None):
+        assert again.repeat_of in first
+        assert (again.values, again.score) == (first[again.repeat_of].values, first[again.repeat_of].score)
 
 
 # ------------------------------------------------------------------------- begun and ended trials
 
 
 def test_each_trial_is_told_once_as_it_begins_and_once_as_it_ends():
-    """Both in the thread of the search, and never one for which there is no worker."""
+    """Both in the thread of the search, and never more than two for which there is no worker yet."""
     told: list[tuple[str, int]] = []
     here = threading.get_ident()
 
@@ -225,7 +247,7 @@ def test_each_trial_is_told_once_as_it_begins_and_once_as_it_ends():
 
     with OutOfOrder(3).at_work() as engine:
         records = run_search(settings(max_evals=14), Suggester(SPACE, "rand", F1, 1), engine, started, ended)
-    assert engine.most == 3
+    assert engine.most == 3 + AHEAD
     assert [number for what, number in told if what == "started"] == list(range(14))
     assert sorted(number for what, number in told if what == "ended") == list(range(14))
     assert all(told.index(("started", number)) < told.index(("ended", number)) for number in range(14))
@@ -262,7 +284,122 @@ def test_no_trial_begins_after_the_time_is_over_and_those_begun_are_waited_for()
     assert 2 <= len(records) < 40
     # A suggestion may be under way as the time runs out.
     assert begun[-1] < 0.3 + 0.25
-    assert len(begun) == len(ended) == len(records)
+    assert len(ended) == len(records)
+    # Those that waited for a worker are taken back.
+    assert len(records) <= len(begun) <= len(records) + 1 + AHEAD
+
+
+def test_a_trial_that_waits_for_a_worker_when_the_time_is_over_is_not_begun():
+    """One worker, whose first trial takes longer than all may: of those handed to it ahead none begins."""
+    with OutOfOrder(1, seconds=0.4).at_work() as engine:
+        records = run_search(
+            settings(timeout=0.2), Suggester(SPACE, "rand", F1, 1), engine, lambda *_: None, lambda _: None
+        )
+    assert [record.number for record in records] == engine.ended == [0]
+
+
+# ------------------------------------------------------------------------------ what is done already
+
+
+@pytest.mark.parametrize("algo", ["tpe", "rand", "anneal"])
+@pytest.mark.parametrize("lost", [(), (3,), (9, 17, 18)])
+def test_a_search_that_goes_on_tries_what_it_would_have_tried(algo: str, lost: tuple[int, ...]):
+    """Trials that were under way when it ended are tried again, those that were done are not."""
+    whole = []
+    with OutOfOrder(2).at_work() as engine:
+        run_search(settings(), Suggester(SPACE, algo, F1, 1), engine, lambda *_: None, whole.append)
+    past = [record for record in whole if record.number < 19 and record.number not in lost]
+    told: list[TrialRecord] = []
+    with OutOfOrder(4).at_work() as engine:
+        records = run_search(settings(), Suggester(SPACE, algo, F1, 1), engine, lambda *_: None, told.append, past)
+    assert [record.values for record in records] == [
+        record.values for record in sorted(whole, key=lambda record: record.number)
+    ]
+    assert sorted(record.number for record in told) == sorted({*lost, *range(19, 30)})
+
+
+def test_a_search_that_is_done_tries_nothing():
+    whole = []
+    with OutOfOrder(2).at_work() as engine:
+        run_search(settings(), Suggester(SPACE, "tpe", F1, 1), engine, lambda *_: None, whole.append)
+    with OutOfOrder(2).at_work() as engine:
+        records = run_search(settings(), Suggester(SPACE, "tpe", F1, 1), engine, lambda *_: None, lambda _: None, whole)
+    assert (len(records), engine.ended) == (30, [])
+
+
+def test_the_first_points_are_tried_first_and_known_to_hyperopt():
+    first = [{"model": "logreg", "C": 1.0, "solver": "lbfgs"}, {"model": "rf", "n_estimators": 150, "max_depth": 7}]
+    records = []
+    with OutOfOrder(1).at_work() as engine:
+        run_search(
+            settings(max_evals=12), Suggester(SPACE, "tpe", F1, 1, first), engine, lambda *_: None, records.append
+        )
+    assert [record.values for record in records[:2]] == first
+    assert len({point_of(record.values) for record in records}) == 12
+
+
+def test_values_outside_the_space_are_no_past_of_it():
+    suggester = Suggester(SPACE, "tpe", F1, 1)
+    with pytest.raises(ValueError, match="C of logreg"):
+        suggester.recall(0, {"model": "logreg", "C": -1.0, "solver": "lbfgs"})
+
+
+# ---------------------------------------------------------------------------------------- patience
+
+
+def test_a_search_ends_where_nothing_better_comes():
+    """The third trial is the best; those that were handed out before that was known are waited for."""
+    numbers = iter(range(100))
+    scores = {}
+
+    def third(values: Values) -> float:
+        return scores.setdefault(point_of(values), 1.0 if next(numbers) == 2 else 0.5)
+
+    with OutOfOrder(1, third).at_work() as engine:
+        records = run_search(
+            settings(max_evals=90, patience=10),
+            Suggester(SPACE, "rand", F1, 1),
+            engine,
+            lambda *_: None,
+            lambda _: None,
+        )
+    # Ten after the third, and as many as are suggested without knowing of them.
+    assert len(records) == 3 + 10 + LAG - 1
+
+
+def test_without_patience_a_search_goes_on():
+    with OutOfOrder(2, lambda values: 0.5).at_work() as engine:
+        records = run_search(settings(), Suggester(SPACE, "rand", F1, 1), engine, lambda *_: None, lambda _: None)
+    assert len(records) == 30
+
+
+# -------------------------------------------------------------------------------------------- the bar
+
+
+def test_the_bar_of_a_trial_is_set_by_those_that_it_may_know_of():
+    """Eight finished trials with folds, and as many more as may be under way."""
+
+    class Folded(OutOfOrder):
+        def _record(self, number: int, values: Values) -> TrialRecord:
+            return TrialRecord(number, values, score=number / 100, fold_scores=(number / 100, number / 100 + 0.1))
+
+    with Folded(3).at_work() as engine:
+        run_search(settings(max_evals=20), Suggester(SPACE, "rand", F1, 1), engine, lambda *_: None, lambda _: None)
+    for number, task in engine.tasks.items():
+        known = number - LAG + 1
+        if known < FEWEST:
+            assert task.bar is None
+        else:
+            best = (known - 1) / 100
+            assert task.bar is not None
+            np.testing.assert_allclose(task.bar.losses, (-best, -best - 0.1))
+
+
+def test_hyperopt_is_told_what_a_pruned_trial_is_thought_to_have():
+    suggester = Suggester(SPACE, "tpe", F1, 1)
+    values = suggester.ask(0)
+    suggester.tell(TrialRecord(0, values, PRUNED, score=0.25))
+    assert suggester._trials.losses() == [-0.25]
 
 
 def test_one_trial_ends_a_search_of_one():
