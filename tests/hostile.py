@@ -20,7 +20,7 @@ from lifecycle.contract import Column, Contract
 from lifecycle.metrics import BINARY
 from lifecycle.spaces import Values
 from lifecycle.table import PreparedTable
-from lifecycle.trials import Objective, TrialRecord
+from lifecycle.trials import Objective, Task, TrialRecord
 
 # Points of the good objective: all kinds of estimator, with every kind of randomness of theirs.
 POINTS: list[Values] = [
@@ -32,7 +32,7 @@ POINTS: list[Values] = [
     {"model": "dtc", "criterion": "gini", "max_depth": -1},
 ]
 
-CLOCKS = {"fit_seconds", "score_seconds", "started", "ended"}
+CLOCKS = {"fit_seconds", "score_seconds", "started", "ended", "latency_ms"}
 WELL: Values = {"model": "well"}
 ENDLESS: Values = {"model": "endless"}
 
@@ -44,7 +44,7 @@ def facts(record: TrialRecord) -> dict[str, Any]:
 
 def records_of(engine: Any, points: list[Values]) -> list[TrialRecord]:
     """Evaluate points, all handed in at once."""
-    futures = [engine.submit(number, values) for number, values in enumerate(points)]
+    futures = [engine.submit(number, Task(values)) for number, values in enumerate(points)]
     return [future.result(60) for future in futures]
 
 
@@ -115,7 +115,8 @@ class Hostile(Objective):
     def __init__(self) -> None:
         super().__init__(table(20), BINARY["f1"], 7)
 
-    def __call__(self, number: int, values: Values) -> TrialRecord:
+    def __call__(self, number: int, task: Task) -> TrialRecord:
+        values = task.values
         record = TrialRecord(number, values, score=1.0, started=time.time())
         record.params = {"pid": os.getpid(), "parent": os.getppid()}
         getattr(self, str(values["model"]))(values, record)

@@ -500,13 +500,13 @@ class Objective:
             record.fit_seconds += fold.fit_seconds
             record.score_seconds += fold.score_seconds
             record.folds_done += 1
-            losses.append(self.metric.loss(fold.scores[name]))
+            losses.append(self.metric.loss(fold.scores.get(name, float("nan"))))
             # A threshold is chosen on all folds, so until then nothing is known of the scores at it.
             if bar is not None and not self.choose_threshold and bar.rules_out(losses):
                 self._prune(record, folds, bar.estimate(losses))
                 return
         if not self.choose_threshold:
-            record.fold_scores = tuple(fold.scores[name] for fold in folds)
+            record.fold_scores = tuple(fold.scores.get(name, float("nan")) for fold in folds)
         found = summed_up(self.table.contract, folds, self.choose_threshold)
         record.metrics, record.threshold, record.out_of_fold = found
         # Other work on the machine can only make a prediction slower.

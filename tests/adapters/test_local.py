@@ -17,7 +17,7 @@ from hostile import ENDLESS, WELL, appeared, eventually, facts, lives, parent_of
 from lifecycle.adapters import local
 from lifecycle.errors import UserError
 from lifecycle.spaces import Values
-from lifecycle.trials import FAILED, FINISHED
+from lifecycle.trials import FAILED, FINISHED, Task
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_a_worker_killed_while_idle_costs_no_trial() -> None:
 
 def test_a_worker_killed_at_work_costs_its_trial(tmp_path: Path) -> None:
     with local.Pool(hostile.Hostile(), 1) as engine:
-        futures = [engine.submit(0, ENDLESS | {"file": str(tmp_path / "pid")}), engine.submit(1, WELL)]
+        futures = [engine.submit(0, Task(ENDLESS | {"file": str(tmp_path / "pid")})), engine.submit(1, Task(WELL))]
         os.kill(appeared(tmp_path / "pid"), signal.SIGKILL)
         first, second = (future.result(30) for future in futures)
     assert first.error == "the worker died (signal 9, SIGKILL, as when memory runs out)"
@@ -148,7 +148,7 @@ def test_a_worker_killed_at_work_costs_its_trial(tmp_path: Path) -> None:
 
 def test_a_nursery_killed_costs_the_trials_under_way(tmp_path: Path) -> None:
     with local.Pool(hostile.Hostile(), 1) as engine:
-        future = engine.submit(0, ENDLESS | {"file": str(tmp_path / "pid")})
+        future = engine.submit(0, Task(ENDLESS | {"file": str(tmp_path / "pid")}))
         worker = appeared(tmp_path / "pid")
         os.kill(parent_of(worker), signal.SIGKILL)
         assert future.result(30).error == "the process that forks workers died, and its workers with it"
@@ -207,7 +207,7 @@ def test_the_nursery_forks_while_it_has_one_thread(pool: local.Pool) -> None:
 def test_the_designs_stand_in_memory_once() -> None:
     """What two workers map of them is shared: neither's own memory has room for a copy."""
     with local.Pool(hostile.Wide(), 2) as engine:
-        first, second = engine.submit(0, WELL), engine.submit(1, WELL)
+        first, second = engine.submit(0, Task(WELL)), engine.submit(1, Task(WELL))
         owned = [future.result(60).params for future in (first, second)]
     size = owned[0]["design_bytes"]
     assert size > 100e6
@@ -219,8 +219,8 @@ def test_the_designs_stand_in_memory_once() -> None:
 
 def test_leaving_ends_a_trial_under_way_and_leaves_no_process(tmp_path: Path) -> None:
     with local.Pool(hostile.Hostile(), 2) as engine:
-        future = engine.submit(0, ENDLESS | {"file": str(tmp_path / "pid")})
-        queued = [engine.submit(number, ENDLESS) for number in (1, 2, 3)]
+        future = engine.submit(0, Task(ENDLESS | {"file": str(tmp_path / "pid")}))
+        queued = [engine.submit(number, Task(ENDLESS)) for number in (1, 2, 3)]
         worker = appeared(tmp_path / "pid")
         nursery = parent_of(worker)
     assert future.result(0).error == "the search ended before the trial did"
@@ -235,7 +235,8 @@ sys.path[:0] = [{steps!r}, {tests!r}]
 import hostile
 from lifecycle.adapters import local
 with local.Pool(hostile.Hostile(), 2) as engine:
-    futures = [engine.submit(n, {{"model": kind, "file": {folder!r} + "/" + str(n)}}) for n, kind in enumerate({kinds})]
+    values = [{{"model": kind, "file": {folder!r} + "/" + str(n)}} for n, kind in enumerate({kinds})]
+    futures = [engine.submit(n, hostile.Task(one)) for n, one in enumerate(values)]
     print("begun", flush=True)
     futures[0].result()
 """

@@ -258,11 +258,13 @@ def test_a_warm_start_begins_with_the_best_points_of_an_earlier_search(searched:
     asked = ("--warm_start", first.info.run_id, "--max_evals", "8")
     searched.script("tune_multi", *CHURN, "--seed", "5", *asked).well()
     last = searched.steps("tune_multi")[-1]
-    warm = [json.loads(run.data.tags[memory.RECORD]) for run in searched.children(last.info.run_id)]
+    trials = [run for run in searched.children(last.info.run_id) if run.data.tags["lifecycle.step"] == "trial"]
+    warm = [json.loads(run.data.tags[memory.RECORD]) for run in trials]
     by_number = {record["number"]: record["values"] for record in warm}
-    # After the defaults of the two models, which the earlier one had tried as well, and half of the trials at most.
+    # After the first points of the two models, which the earlier search had tried as well, half of the trials at most.
+    fresh = [record["values"] for record in best if record["number"] > 1]
     tried = [by_number[number] for number in range(2, 6)]
-    assert [record["values"] for record in best if record["number"] > 1][:2] <= tried or tried[0] == best[0]["values"]
+    assert [values for values in tried if values in fresh][:2] == fresh[:2]
 
 
 @pytest.mark.whole
@@ -327,7 +329,7 @@ def test_of_a_search_that_is_killed_twenty_times_nothing_is_lost(
     new_store: Callable[[], Any], project: Path, free_port: Callable[[], int]
 ) -> None:
     """Its process, its workers and its store's server, by kill -9, at moments drawn by chance."""
-    store, chance, trials = new_store(), random.Random(7), 60
+    store, chance, trials = new_store(), random.Random(7), 300
     store.script("prepare", "--data", "churn").well()
     port = free_port()
     uri = f"http://127.0.0.1:{port}"
@@ -355,7 +357,7 @@ def test_of_a_search_that_is_killed_twenty_times_nothing_is_lost(
         while process is None or process.returncode != 0:
             process = _started(store, project, str(trials), uri)
             while _until(store, _records(store) + 1, process) and kills:
-                time.sleep(chance.uniform(0, 0.4))
+                time.sleep(chance.uniform(0, 0.2))
                 kind = kills.pop()
                 if kind == "worker":
                     workers = _workers(process)
@@ -384,7 +386,9 @@ def test_of_a_search_that_is_killed_twenty_times_nothing_is_lost(
     chain = [runs[-1]]
     while "lifecycle.resumes" in chain[-1].data.tags:
         chain.append(store.client.get_run(chain[-1].data.tags["lifecycle.resumes"]))
-    assert len(chain) == len(runs) == 8
+    told = [(run.info.run_id[:6], run.data.tags.get("lifecycle.resumes", "")[:6], len(store.children(run.info.run_id)))
+            for run in runs]  # fmt: skip
+    assert len(chain) == len(runs) == 8, told
     children = [child for run in runs for child in store.children(run.info.run_id)]
     kept = [json.loads(child.data.tags[memory.RECORD]) for child in children if memory.RECORD in child.data.tags]
     assert sorted(record["number"] for record in kept) == list(range(trials))

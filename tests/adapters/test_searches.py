@@ -31,6 +31,13 @@ def options(**changes: Any) -> dict[str, Any]:
         "seed": 42,
         "max_rows": 0,
         "threshold": "",
+        "trial_timeout": 0.0,
+        "patience": 0,
+        "resume": "",
+        "warm_start": "",
+        "space": "",
+        "max_latency_ms": 0.0,
+        "max_size_mb": 0.0,
     } | changes
 
 

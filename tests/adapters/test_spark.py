@@ -11,7 +11,7 @@ from hostile import ENDLESS, WELL, appeared, eventually, facts, lives, parent_of
 
 from lifecycle.adapters import local, spark
 from lifecycle.spaces import Values
-from lifecycle.trials import FAILED, FINISHED
+from lifecycle.trials import FAILED, FINISHED, Task
 
 pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("at_home")]
 OUTSIDE = "the worker died (an executor's python was ended from outside)"
@@ -27,7 +27,7 @@ def test_records_are_those_of_one_process() -> None:
 
 def test_leaving_ends_a_trial_under_way(tmp_path: Path) -> None:
     with spark.SparkEngine(hostile.Hostile(), 1) as engine:
-        future = engine.submit(0, ENDLESS | {"file": str(tmp_path / "pid")})
+        future = engine.submit(0, Task(ENDLESS | {"file": str(tmp_path / "pid")}))
         trial = appeared(tmp_path / "pid")
         python = parent_of(trial)
     assert future.result(0).error == "the search ended before the trial did"
@@ -94,7 +94,7 @@ def test_a_large_result_arrives_whole(own: spark.SparkEngine) -> None:
 
 
 def test_a_python_killed_from_outside_costs_its_trial(own: spark.SparkEngine, tmp_path: Path) -> None:
-    futures = [own.submit(0, ENDLESS | {"file": str(tmp_path / "pid")}), own.submit(1, WELL)]
+    futures = [own.submit(0, Task(ENDLESS | {"file": str(tmp_path / "pid")})), own.submit(1, Task(WELL))]
     trial = appeared(tmp_path / "pid")
     os.kill(parent_of(trial), signal.SIGKILL)
     bad, good = (future.result(60) for future in futures)

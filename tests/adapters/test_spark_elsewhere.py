@@ -15,7 +15,7 @@ from hostile import ENDLESS, WELL, appeared, eventually, facts, lives, parent_of
 
 from lifecycle.adapters import local, spark
 from lifecycle.errors import UserError
-from lifecycle.trials import FAILED, FINISHED
+from lifecycle.trials import FAILED, FINISHED, Task
 
 pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("at_home")]
 SPARK_CLASS = Path(pyspark.__file__).parent / "bin" / "spark-class"
@@ -28,7 +28,7 @@ def test_a_session_that_is_there_is_used_and_left_as_it_was(tmp_path: Path, caps
         with spark.SparkEngine(hostile.Hostile(), 8) as engine:
             assert capsys.readouterr().out == "parallelism: 8 trials at once, Spark offers 2: 2 are used.\n"
             assert engine.workers == 2
-            future = engine.submit(0, ENDLESS | {"file": str(tmp_path / "pid")})
+            future = engine.submit(0, Task(ENDLESS | {"file": str(tmp_path / "pid")}))
             os.kill(parent_of(appeared(tmp_path / "pid")), signal.SIGKILL)
             bad = future.result(60)
             [good] = records_of(engine, [WELL])
@@ -77,8 +77,8 @@ def test_a_cluster_gives_the_same_records_and_an_executor_that_dies_costs_its_tr
         assert (engine.workers, capsys.readouterr().out) == (2, "")
         assert [facts(record) for record in records_of(engine, hostile.POINTS)] == expected
     with spark.SparkEngine(hostile.Hostile(), 2) as engine:
-        futures = [engine.submit(0, ENDLESS | {"file": str(tmp_path / "pid")})]
-        futures += [engine.submit(number, WELL) for number in range(1, 7)]
+        futures = [engine.submit(0, Task(ENDLESS | {"file": str(tmp_path / "pid")}))]
+        futures += [engine.submit(number, Task(WELL)) for number in range(1, 7)]
         trial = appeared(tmp_path / "pid")
         executor = executor_of(trial)
         os.kill(executor, signal.SIGKILL)

@@ -44,7 +44,7 @@ from lifecycle.models import (
 from lifecycle.settings import TableSettings, parse_ordinal
 from lifecycle.spaces import Choice, Steps, Values, compile_space, point_for, values_of
 from lifecycle.table import PreparedTable, read_prepared
-from lifecycle.trials import FINISHED, Objective, score_model
+from lifecycle.trials import FINISHED, Objective, Task, score_model
 
 NAN = np.nan
 SEED = 11
@@ -523,7 +523,7 @@ def test_no_model_that_is_left_writes_a_wide_design_out(kept_sparse: None, task:
     for name in choose_models((), contract, 4_500):
         small = {"n_estimators": 10} if name in ("gradient_boosting", "xgboost") else {}
         values = {"model": name} | small
-        assert objective(0, values).status == FINISHED
+        assert objective(0, Task(values)).status == FINISHED
         scores = score_model(contract, objective.refit(values), rows, table.labels)
         assert metric.name in scores
 

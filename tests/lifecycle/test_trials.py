@@ -33,6 +33,7 @@ from lifecycle.trials import (
     Folds,
     Limits,
     Objective,
+    Task,
     megabytes,
     score_model,
     without_twins,
@@ -40,6 +41,7 @@ from lifecycle.trials import (
 
 NAN = np.nan
 SEED = 5
+LOGREG = Task({"model": "logreg", "C": 0.3})
 
 
 def table(target: str, rows: int = 48, seed: int = 0) -> PreparedTable:
@@ -99,7 +101,7 @@ def folds_by_hand(one: PreparedTable, estimator: BaseEstimator) -> list[tuple[Pi
     ],
 )
 def test_two_classes_are_cross_validated_as_by_hand(values: dict, estimator: BaseEstimator):
-    record = Objective(TEXTS, BINARY["f1"], SEED)(4, values)
+    record = Objective(TEXTS, BINARY["f1"], SEED)(4, Task(values))
     scores = []
     for model, rows, truth in folds_by_hand(TEXTS, estimator):
         ranks = model.predict_proba(rows)[:, 1] if hasattr(model, "predict_proba") else model.decision_function(rows)
@@ -127,7 +129,7 @@ def test_two_classes_are_cross_validated_as_by_hand(values: dict, estimator: Bas
 @pytest.mark.parametrize("values", [{"model": "logreg", "C": 0.3}, {"model": "svm", "C": 2.0, "kernel": "rbf"}])
 def test_a_threshold_is_chosen_on_the_other_folds_and_kept_in_the_model(values: dict):
     """As by hand: each fold at the threshold that the others' predictions choose; the model's by all of them."""
-    record = Objective(TEXTS, BINARY["f1"], SEED, keep_models=True, choose_threshold=True)(0, values)
+    record = Objective(TEXTS, BINARY["f1"], SEED, keep_models=True, choose_threshold=True)(0, Task(values))
     estimator = LogisticRegression(C=0.3, random_state=SEED)
     if values["model"] == "svm":
         estimator = SVC(C=2.0, random_state=SEED)
@@ -152,8 +154,7 @@ def test_a_threshold_is_never_chosen_on_test_rows():
     """Given test rows of which all are positive, the threshold is what the training folds say."""
     test = HandedOut(TEXTS.rows, pd.Series(["Yes"] * len(TEXTS.rows)), np.zeros(len(TEXTS.rows), dtype=bool))
     chosen = [
-        Objective(TEXTS, BINARY["f1"], SEED, held, choose_threshold=True)(0, {"model": "logreg", "C": 0.3}).threshold
-        for held in (None, test)
+        Objective(TEXTS, BINARY["f1"], SEED, held, choose_threshold=True)(0, LOGREG).threshold for held in (None, test)
     ]
     assert chosen[0] is not None
     assert chosen[0] == chosen[1]
@@ -170,7 +171,7 @@ def test_test_rows_with_twins_are_scored_without_them_too():
 
 
 def test_three_classes_are_cross_validated_as_by_hand():
-    record = Objective(THREE, MULTICLASS["f1"], SEED)(0, {"model": "logreg", "C": 2.0})
+    record = Objective(THREE, MULTICLASS["f1"], SEED)(0, Task({"model": "logreg", "C": 2.0}))
     f1, areas = [], []
     for model, rows, truth in folds_by_hand(THREE, LogisticRegression(C=2.0, random_state=SEED)):
         f1.append(f1_score(truth, model.predict(rows), average="macro", zero_division=0))
@@ -190,7 +191,7 @@ def test_three_classes_are_cross_validated_as_by_hand():
     ],
 )
 def test_a_quantity_is_cross_validated_as_by_hand(values: dict, estimator: BaseEstimator):
-    record = Objective(QUANTITY, REGRESSION["rmse"], SEED)(0, values)
+    record = Objective(QUANTITY, REGRESSION["rmse"], SEED)(0, Task(values))
     scores = []
     for model, rows, truth in folds_by_hand(QUANTITY, estimator):
         guess = model.predict(rows)
@@ -205,7 +206,7 @@ def test_the_positive_class_may_be_the_first():
     contract = Contract("y", "classification", ("No", "Yes"), "No", "random", columns=TEXTS.contract.columns)
     turned = PreparedTable(contract, TEXTS.rows, TEXTS.labels, TEXTS.folds)
     values = {"model": "logreg", "C": 0.3}
-    one, other = (Objective(t, BINARY["f1"], SEED)(0, values).metrics for t in (TEXTS, turned))
+    one, other = (Objective(t, BINARY["f1"], SEED)(0, Task(values)).metrics for t in (TEXTS, turned))
     assert other["cv_roc_auc"] == pytest.approx(one["cv_roc_auc"])
     f1 = [
         f1_score(truth, model.predict(rows), pos_label="No")
@@ -217,7 +218,7 @@ def test_the_positive_class_may_be_the_first():
 def test_blocks_in_time_are_validated_on_all_before_them():
     contract = Contract("y", "regression", (), None, "time", columns=QUANTITY.contract.columns)
     blocks = PreparedTable(contract, QUANTITY.rows, QUANTITY.labels, np.arange(48) // 16)
-    record = Objective(blocks, REGRESSION["rmse"], SEED)(0, {"model": "ridge"})
+    record = Objective(blocks, REGRESSION["rmse"], SEED)(0, Task({"model": "ridge"}))
     errors = []
     for border in (16, 32):
         model = by_hand(Ridge(random_state=SEED)).fit(QUANTITY.rows[:border], QUANTITY.labels[:border])
@@ -229,9 +230,9 @@ def test_blocks_in_time_are_validated_on_all_before_them():
 
 def test_a_table_too_large_to_be_kept_gives_the_same(monkeypatch: pytest.MonkeyPatch):
     values = {"model": "logreg", "C": 0.3}
-    kept = Objective(TEXTS, BINARY["f1"], SEED)(0, values)
+    kept = Objective(TEXTS, BINARY["f1"], SEED)(0, Task(values))
     monkeypatch.setattr(trials, "MOST_CACHED_CELLS", 10)
-    assert Objective(TEXTS, BINARY["f1"], SEED)(0, values).metrics == kept.metrics
+    assert Objective(TEXTS, BINARY["f1"], SEED)(0, Task(values)).metrics == kept.metrics
 
 
 def test_the_objective_travels_to_a_worker():
@@ -239,23 +240,23 @@ def test_the_objective_travels_to_a_worker():
     objective = Objective(TEXTS, BINARY["f1"], SEED)
     values = {"model": "dtc", "max_depth": 4, "max_features": 1}
     away = pickle.loads(pickle.dumps(objective))
-    here = objective(0, values)
-    assert away(0, values).metrics == here.metrics
-    assert pickle.loads(pickle.dumps(objective))(0, values).metrics == here.metrics
+    here = objective(0, Task(values))
+    assert away(0, Task(values)).metrics == here.metrics
+    assert pickle.loads(pickle.dumps(objective))(0, Task(values)).metrics == here.metrics
     assert pickle.loads(pickle.dumps(here)) == here
 
 
 def test_trials_do_not_change_one_another():
     objective = Objective(TEXTS, BINARY["f1"], SEED)
     values = {"model": "dtc", "max_depth": 4, "max_features": 1}
-    first = objective(0, values)
-    objective(1, {"model": "svm", "C": 1.0, "kernel": "rbf"})
-    objective(2, {"model": "logreg", "C": -1.0})
-    assert objective(3, values).metrics == first.metrics
+    first = objective(0, Task(values))
+    objective(1, Task({"model": "svm", "C": 1.0, "kernel": "rbf"}))
+    objective(2, Task({"model": "logreg", "C": -1.0}))
+    assert objective(3, Task(values)).metrics == first.metrics
 
 
 def test_a_record_has_every_parameter_of_the_estimator():
-    record = Objective(TEXTS, BINARY["f1"], SEED)(0, {"model": "logreg", "C": 0.3})
+    record = Objective(TEXTS, BINARY["f1"], SEED)(0, LOGREG)
     assert record.params == LogisticRegression(C=0.3, random_state=SEED).get_params()
 
 
@@ -264,7 +265,7 @@ def test_a_record_has_every_parameter_of_the_estimator():
 
 @pytest.mark.parametrize("values", [{"model": "logreg", "C": 0.3}, {"model": "svm", "C": 2.0, "kernel": "rbf"}])
 def test_out_of_fold_predictions_are_those_of_the_folds_models(values: dict):
-    record = Objective(TEXTS, BINARY["f1"], SEED)(0, values)
+    record = Objective(TEXTS, BINARY["f1"], SEED)(0, Task(values))
     estimator = LogisticRegression(C=0.3, random_state=SEED)
     if values["model"] == "svm":
         estimator = SVC(C=2.0, random_state=SEED)
@@ -279,12 +280,12 @@ def test_out_of_fold_predictions_are_those_of_the_folds_models(values: dict):
 
 
 def test_out_of_fold_predictions_of_more_classes_and_of_a_quantity():
-    three = Objective(THREE, MULTICLASS["f1"], SEED)(0, {"model": "logreg", "C": 2.0}).out_of_fold
+    three = Objective(THREE, MULTICLASS["f1"], SEED)(0, Task({"model": "logreg", "C": 2.0})).out_of_fold
     assert three is not None and three.response is not None
     probabilities = [m.predict_proba(rows) for m, rows, _ in folds_by_hand(THREE, LogisticRegression(C=2.0))]
     assert three.response == pytest.approx(np.concatenate(probabilities))
     assert three.predicted.tolist() == np.concatenate(probabilities).argmax(axis=1).tolist()
-    quantity = Objective(QUANTITY, REGRESSION["rmse"], SEED)(0, {"model": "ridge", "alpha": 3.0}).out_of_fold
+    quantity = Objective(QUANTITY, REGRESSION["rmse"], SEED)(0, Task({"model": "ridge", "alpha": 3.0})).out_of_fold
     assert quantity is not None and quantity.response is None
     assert quantity.predicted == pytest.approx(
         np.concatenate([m.predict(rows) for m, rows, _ in folds_by_hand(QUANTITY, Ridge(alpha=3.0))])
@@ -293,7 +294,7 @@ def test_out_of_fold_predictions_of_more_classes_and_of_a_quantity():
 
 def test_out_of_fold_labels_are_cut_where_the_scores_are():
     """With a chosen threshold each fold's labels are those that its score is of."""
-    record = Objective(TEXTS, BINARY["f1"], SEED, choose_threshold=True)(0, {"model": "logreg", "C": 0.3})
+    record = Objective(TEXTS, BINARY["f1"], SEED, choose_threshold=True)(0, LOGREG)
     assert record.out_of_fold is not None
     held = [TEXTS.labels[TEXTS.folds == fold].to_numpy() for fold in range(3)]
     cut = np.cumsum([len(one) for one in held])[:-1]
@@ -304,11 +305,11 @@ def test_out_of_fold_labels_are_cut_where_the_scores_are():
 
 def test_a_failed_trial_and_one_on_test_rows_keep_no_predictions():
     test = HandedOut(TEXTS.rows, TEXTS.labels, np.zeros(len(TEXTS.rows), dtype=bool))
-    on_test = Objective(TEXTS, BINARY["f1"], SEED, test, choose_threshold=True)(0, {"model": "logreg"})
+    on_test = Objective(TEXTS, BINARY["f1"], SEED, test, choose_threshold=True)(0, Task({"model": "logreg"}))
     assert on_test.status == FINISHED
     assert on_test.out_of_fold is None
     assert on_test.size_mb > 0 and on_test.latency_ms > 0
-    failed = Objective(TEXTS, BINARY["f1"], SEED)(0, {"model": "logreg", "C": -1.0})
+    failed = Objective(TEXTS, BINARY["f1"], SEED)(0, Task({"model": "logreg", "C": -1.0}))
     assert (failed.status, failed.out_of_fold) == (FAILED, None)
 
 
@@ -320,7 +321,7 @@ def test_a_models_size_is_that_of_its_pickle():
 
 def test_twice_the_trees_are_twice_the_size_and_every_time_the_same():
     sizes = [
-        Objective(QUANTITY, REGRESSION["rmse"], SEED)(0, {"model": "rf", "n_estimators": trees}).size_mb
+        Objective(QUANTITY, REGRESSION["rmse"], SEED)(0, Task({"model": "rf", "n_estimators": trees})).size_mb
         for trees in (50, 50, 100)
     ]
     assert sizes[0] == sizes[1]
@@ -329,16 +330,16 @@ def test_twice_the_trees_are_twice_the_size_and_every_time_the_same():
 
 def test_a_point_over_a_limit_is_scored_but_infeasible():
     values = {"model": "rf", "n_estimators": 50}
-    free = Objective(QUANTITY, REGRESSION["rmse"], SEED)(0, values)
+    free = Objective(QUANTITY, REGRESSION["rmse"], SEED)(0, Task(values))
     size = free.size_mb
     limits = Limits(max_size_mb=size / 2)
-    over = Objective(QUANTITY, REGRESSION["rmse"], SEED, keep_models=True, limits=limits)(0, values)
+    over = Objective(QUANTITY, REGRESSION["rmse"], SEED, keep_models=True, limits=limits)(0, Task(values))
     assert over.status == INFEASIBLE
     assert over.metrics == free.metrics
     assert over.model is None
     assert over.error == f"max_size_mb: {size:.4g} is over {size / 2:g}"
     assert limits.broken(over) == {"max_size_mb": (size, size / 2)}
-    within = Objective(QUANTITY, REGRESSION["rmse"], SEED, limits=Limits(1e9, size))(0, values)
+    within = Objective(QUANTITY, REGRESSION["rmse"], SEED, limits=Limits(1e9, size))(0, Task(values))
     assert (within.status, within.error) == (FINISHED, "")
 
 
@@ -351,7 +352,9 @@ def test_a_slow_point_is_infeasible_by_the_time_that_raw_rows_take(monkeypatch: 
         return own(self, rows)
 
     monkeypatch.setattr(Ridge, "predict", slow)
-    record = Objective(QUANTITY, REGRESSION["rmse"], SEED, limits=Limits(max_latency_ms=600))(0, {"model": "ridge"})
+    record = Objective(QUANTITY, REGRESSION["rmse"], SEED, limits=Limits(max_latency_ms=600))(
+        0, Task({"model": "ridge"})
+    )
     assert record.status == INFEASIBLE
     assert record.latency_ms > 625
 
@@ -364,7 +367,7 @@ def test_select_on_test_fits_once_and_scores_both_sides_as_by_hand():
     objective = Objective(
         TEXTS, BINARY["f1"], SEED, HandedOut(test.rows, test.labels, np.ones(len(test.labels), dtype=bool))
     )
-    record = objective(0, {"model": "logreg", "C": 0.3})
+    record = objective(0, LOGREG)
     model = by_hand(LogisticRegression(C=0.3, random_state=SEED)).fit(TEXTS.rows, TEXTS.labels)
     expected = {}
     for side, one in (("train", TEXTS), ("test", test)):
@@ -383,10 +386,10 @@ def test_models_are_kept_where_they_are_asked_for():
     test = HandedOut(TEXTS.rows, TEXTS.labels, np.ones(len(TEXTS.labels), dtype=bool))
     expected = by_hand(LogisticRegression(C=0.3, random_state=SEED)).fit(TEXTS.rows, TEXTS.labels)
     for on_test in (None, test):
-        record = Objective(TEXTS, BINARY["f1"], SEED, on_test, keep_models=True)(0, {"model": "logreg", "C": 0.3})
+        record = Objective(TEXTS, BINARY["f1"], SEED, on_test, keep_models=True)(0, LOGREG)
         assert record.model is not None
         np.testing.assert_allclose(record.model.predict_proba(TEXTS.rows), expected.predict_proba(TEXTS.rows))
-        assert Objective(TEXTS, BINARY["f1"], SEED, on_test)(0, {"model": "logreg"}).model is None
+        assert Objective(TEXTS, BINARY["f1"], SEED, on_test)(0, Task({"model": "logreg"})).model is None
 
 
 def test_the_refitted_winner_is_the_whole_model_on_all_training_rows():
@@ -434,7 +437,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict]:
 
 
 def test_each_fold_is_fitted_once(counted: Callable):
-    Objective(TEXTS, BINARY["f1"], SEED)(0, counted())
+    Objective(TEXTS, BINARY["f1"], SEED)(0, Task(counted()))
     assert Counted.fits == 3
 
 
@@ -445,7 +448,7 @@ def test_select_on_test_fits_once(counted: Callable):
         SEED,
         HandedOut(TEXTS.rows, TEXTS.labels, np.ones(len(TEXTS.labels), dtype=bool)),
         keep_models=True,
-    )(0, counted())
+    )(0, Task(counted()))
     assert Counted.fits == 1
     assert record.status == FINISHED
     assert record.metrics["train_recall"] == record.metrics["test_recall"] == 1.0
@@ -454,7 +457,7 @@ def test_select_on_test_fits_once(counted: Callable):
 def test_seconds_of_fit_are_those_of_all_folds_and_of_fit_alone(counted: Callable):
     objective = Objective(TEXTS, BINARY["f1"], SEED)
     began = time.time()
-    record = objective(0, counted(fit_sleep=0.03, predict_sleep=0.1))
+    record = objective(0, Task(counted(fit_sleep=0.03, predict_sleep=0.1)))
     assert 0.09 <= record.fit_seconds < 0.3
     assert record.score_seconds >= 0.3
     assert began <= record.started
@@ -463,7 +466,7 @@ def test_seconds_of_fit_are_those_of_all_folds_and_of_fit_alone(counted: Callabl
 
 
 def test_seconds_of_fit_are_more_than_nought():
-    record = Objective(QUANTITY, REGRESSION["rmse"], SEED)(0, {"model": "ridge", "alpha": 1.0})
+    record = Objective(QUANTITY, REGRESSION["rmse"], SEED)(0, Task({"model": "ridge", "alpha": 1.0}))
     assert record.fit_seconds > 0
     assert record.score_seconds > 0
     assert all(fold.fit_seconds > 0 for fold in Folds(QUANTITY).evaluate(Ridge))
@@ -472,7 +475,7 @@ def test_seconds_of_fit_are_more_than_nought():
 def test_what_an_estimator_raises_is_a_failed_record_with_the_reason(counted: Callable):
     """The folds that were done are counted; nothing is left to be chosen by."""
     values = counted(at=3, fault=ValueError("no such luck"))
-    record = Objective(TEXTS, BINARY["f1"], SEED, keep_models=True)(7, values)
+    record = Objective(TEXTS, BINARY["f1"], SEED, keep_models=True)(7, Task(values))
     assert (record.number, record.values, record.status) == (7, values, FAILED)
     assert record.error == "ValueError: no such luck"
     assert np.isnan(record.score)
@@ -486,21 +489,21 @@ def test_what_an_estimator_raises_on_test_is_a_failed_record_too(counted: Callab
     objective = Objective(
         TEXTS, BINARY["f1"], SEED, HandedOut(TEXTS.rows, TEXTS.labels, np.ones(len(TEXTS.labels), dtype=bool))
     )
-    record = objective(0, counted(at=1, fault=MemoryError("too much")))
+    record = objective(0, Task(counted(at=1, fault=MemoryError("too much"))))
     assert (record.status, record.error) == (FAILED, "MemoryError: too much")
 
 
 def test_a_value_that_the_estimator_refuses_is_a_failed_record():
-    record = Objective(TEXTS, BINARY["f1"], SEED)(0, {"model": "logreg", "C": -1.0})
+    record = Objective(TEXTS, BINARY["f1"], SEED)(0, Task({"model": "logreg", "C": -1.0}))
     assert record.status == FAILED
     assert record.error.startswith("InvalidParameterError: The 'C' parameter of LogisticRegression must be")
-    unknown = Objective(TEXTS, BINARY["f1"], SEED)(0, {"model": "logreg", "depth": 3})
+    unknown = Objective(TEXTS, BINARY["f1"], SEED)(0, Task({"model": "logreg", "depth": 3}))
     assert unknown.error == "TypeError: LogisticRegression.__init__() got an unexpected keyword argument 'depth'"
 
 
 def test_an_interrupt_is_no_failed_trial(counted: Callable):
     with pytest.raises(KeyboardInterrupt, match="stop"):
-        Objective(TEXTS, BINARY["f1"], SEED)(0, counted(at=1, fault=KeyboardInterrupt("stop")))
+        Objective(TEXTS, BINARY["f1"], SEED)(0, Task(counted(at=1, fault=KeyboardInterrupt("stop"))))
 
 
 def test_a_score_that_is_no_number_is_a_failed_record():
@@ -509,15 +512,15 @@ def test_a_score_that_is_no_number_is_a_failed_record():
     rows, labels = TEXTS.rows.iloc[order].reset_index(drop=True), TEXTS.labels.iloc[order].reset_index(drop=True)
     # The first 12 rows are a fold of their own, and all of them No.
     lopsided = PreparedTable(TEXTS.contract, rows, labels, np.r_[[0] * 12, np.arange(36) % 2 + 1])
-    record = Objective(lopsided, BINARY["roc_auc"], SEED)(0, {"model": "logreg", "C": 1.0})
+    record = Objective(lopsided, BINARY["roc_auc"], SEED)(0, Task({"model": "logreg", "C": 1.0}))
     assert record.status == FAILED
     assert record.error == "ArithmeticError: roc_auc came out as nan"
     assert np.isnan(record.score)
-    assert Objective(lopsided, BINARY["f1"], SEED)(0, {"model": "logreg", "C": 1.0}).status == FINISHED
+    assert Objective(lopsided, BINARY["f1"], SEED)(0, Task({"model": "logreg", "C": 1.0})).status == FINISHED
 
 
 def test_a_model_without_scores_has_no_roc(counted: Callable):
-    record = Objective(TEXTS, BINARY["f1"], SEED)(0, counted())
+    record = Objective(TEXTS, BINARY["f1"], SEED)(0, Task(counted()))
     assert record.status == FINISHED
     assert "cv_roc_auc" not in record.metrics
     assert record.score == pytest.approx(np.mean([2 * p / (1 + p) for p in share_of_yes()]))
@@ -530,7 +533,7 @@ def share_of_yes() -> list[float]:
 
 def test_a_fit_that_did_not_converge_is_counted_and_kept():
     values = {"model": "logreg", "C": 1e4, "max_iter": 1}
-    record = Objective(TEXTS, BINARY["f1"], SEED)(0, values)
+    record = Objective(TEXTS, BINARY["f1"], SEED)(0, Task(values))
     assert record.status == FINISHED
     assert record.warnings == 3
     assert np.isfinite(record.score)
@@ -539,7 +542,7 @@ def test_a_fit_that_did_not_converge_is_counted_and_kept():
 @pytest.mark.parametrize("name", list(MODELS["regression"]))
 def test_every_regressor_makes_a_finished_record(name: str):
     values = {"model": name} | ({"n_estimators": 5} if name in ("rf", "extra_trees", "gradient_boosting") else {})
-    record = Objective(QUANTITY, REGRESSION["rmse"], SEED)(0, values)
+    record = Objective(QUANTITY, REGRESSION["rmse"], SEED)(0, Task(values))
     assert record.status == FINISHED
     # Better than the deviation around the mean.
     assert record.score < QUANTITY.labels.std()
