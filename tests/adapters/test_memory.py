@@ -171,9 +171,24 @@ def test_by_key_the_newest_that_has_ended_and_nobody_has_gone_on_with_is_found(s
     begun(store, owner=DEAD, reused="x")
     assert memory.find(me, "k") == ""
     dead = begun(store, owner=DEAD)
+    child(store, dead, None)
     assert memory.find(me, "k") == dead.run_id
     memory.take(me, dead.run_id)
     assert memory.find(begun(store), "k") == ""
+
+
+def test_one_that_died_before_it_did_anything_hides_nobody(store: Any) -> None:
+    """Killed before its claim, though it had said with whom it would go on; or just after it, which counts."""
+    dead = begun(store, owner=DEAD)
+    child(store, dead, TrialRecord(0, {"model": "logreg", "C": 1.0, "solver": "lbfgs"}, score=0.5), "FINISHED")
+    idle, early = begun(store, owner=DEAD), begun(store, owner=DEAD, resumes=dead.run_id)
+    assert memory.find(begun(store, key="mine"), "k") == dead.run_id
+    assert {store.client.get_run(run.run_id).info.status for run in (idle, early)} == {"KILLED"}
+    late = begun(store, owner=DEAD)
+    memory.take(late, dead.run_id)
+    me = begun(store, key="mine")
+    assert memory.find(me, "k") == late.run_id
+    assert [record.number for record in memory.take(me, late.run_id).records] == [0]
 
 
 def test_a_chain_is_read_whole_each_trial_once(store: Any) -> None:
@@ -386,9 +401,10 @@ def test_of_a_search_that_is_killed_twenty_times_nothing_is_lost(
     chain = [runs[-1]]
     while "lifecycle.resumes" in chain[-1].data.tags:
         chain.append(store.client.get_run(chain[-1].data.tags["lifecycle.resumes"]))
-    told = [(run.info.run_id[:6], run.data.tags.get("lifecycle.resumes", "")[:6], len(store.children(run.info.run_id)))
-            for run in runs]  # fmt: skip
-    assert len(chain) == len(runs) == 8, told
+    # Those that were killed before they could begin are not in the chain.
+    idle = {run.info.run_id for run in runs} - {run.info.run_id for run in chain}
+    assert not [run_id for run_id in idle if store.children(run_id)]
+    assert len(runs) == 8
     children = [child for run in runs for child in store.children(run.info.run_id)]
     kept = [json.loads(child.data.tags[memory.RECORD]) for child in children if memory.RECORD in child.data.tags]
     assert sorted(record["number"] for record in kept) == list(range(trials))

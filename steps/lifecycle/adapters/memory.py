@@ -197,15 +197,29 @@ def _record_of(child: "Run") -> TrialRecord:
 
 
 def find(run: StepRun, key: str) -> str:
-    """Find the newest search of a key that ended before its time, or that may go further; empty where there is none."""
-    found = tracking.all_runs({"lifecycle.step": run.step, "lifecycle.key": key}, run.experiment_id)
-    for one in found:
-        if one.info.run_id == run.run_id or "lifecycle.reused" in one.data.tags or lives(one):
+    """Find the newest search of a key that ended before its time, or that may go further; empty where there is none.
+
+    One that died before it had begun a trial or gone on with another is passed over, and marked KILLED: the search that
+    it would have gone on with is older.
+    """
+    for one in tracking.all_runs({"lifecycle.step": run.step, "lifecycle.key": key}, run.experiment_id):
+        run_id = str(one.info.run_id)
+        # Where somebody has gone on with it already, his run is in the list as well.
+        taken = "lifecycle.reused" in one.data.tags or RESUMED_BY in one.data.params
+        if run_id == run.run_id or taken or lives(one):
             continue
-        # Somebody has gone on with it already: his run is in the list as well.
-        if RESUMED_BY not in one.data.params and OWNER in one.data.tags:
-            return str(one.info.run_id)
+        if _goes_on_with(one) or tracking.children_of(run_id, run.experiment_id, {"lifecycle.step": "trial"}):
+            return run_id
+        if one.info.status == "RUNNING":
+            run.end_child(run_id, "KILLED")
     return ""
+
+
+def _goes_on_with(run: "Run") -> str:
+    """Return the search that a run goes on with; it said so before it claimed it, and may not have been first."""
+    past_id = run.data.tags.get(RESUMES, "")
+    claimed = past_id and tracking.run_of(past_id).data.params.get(RESUMED_BY) == run.info.run_id
+    return str(past_id) if claimed else ""
 
 
 def asked_for(run_id: str, run: StepRun, settings: Mapping[str, Any]) -> str:
@@ -319,16 +333,16 @@ def take(run: StepRun, past_id: str) -> Past:
     Past
         Empty where another was first.
     """
-    if tracking.claim(past_id, RESUMED_BY, run.run_id) != run.run_id:
-        return Past()
+    # Said first: who dies between the two has claimed nothing, and who dies after it is found by what he has claimed.
     run.log(tags={RESUMES: past_id})
+    if tracking.claim(past_id, RESUMED_BY, run.run_id) != run.run_id:
+        tracking.client().delete_tag(run.run_id, RESUMES)
+        return Past()
     records: dict[int, TrialRecord] = {}
     one = past_id
     for _ in range(LONGEST_CHAIN):
         parent = tracking.run_of(one)
-        for child in tracking.children_of(one, run.experiment_id):
-            if child.data.tags.get("lifecycle.step") != "trial":
-                continue
+        for child in tracking.children_of(one, run.experiment_id, {"lifecycle.step": "trial"}):
             if RECORD in child.data.tags:
                 record = _record_of(child)
                 records.setdefault(record.number, record)
@@ -340,7 +354,7 @@ def take(run: StepRun, past_id: str) -> Past:
                 run.end_child(child.info.run_id, "KILLED")
         if parent.info.status == "RUNNING":
             run.end_child(one, "KILLED")
-        one = parent.data.tags.get(RESUMES, "")
+        one = _goes_on_with(parent)
         if not one:
             break
     return Past(past_id, [records[number] for number in sorted(records)])
@@ -382,12 +396,12 @@ def points_of(run: StepRun, run_id: str, contract: Mapping[str, Any], greater_is
     records: dict[int, TrialRecord] = {}
     one = found
     for _ in range(LONGEST_CHAIN):
-        for child in tracking.children_of(one.info.run_id, one.info.experiment_id):
+        for child in tracking.children_of(one.info.run_id, one.info.experiment_id, {"lifecycle.step": "trial"}):
             if RECORD in child.data.tags and child.info.status == "FINISHED":
                 record = _record_of(child)
                 if record.status == FINISHED and record.repeat_of is None:
                     records.setdefault(record.number, record)
-        following = one.data.tags.get(RESUMES, "")
+        following = _goes_on_with(one)
         if not following:
             break
         one = tracking.run_of(following)

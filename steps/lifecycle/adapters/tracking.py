@@ -434,9 +434,9 @@ def all_runs(tags: Mapping[str, str], experiment_id: str) -> list["Run"]:
     return _searched(" and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items()), experiment_id)
 
 
-def children_of(run_id: str, experiment_id: str) -> list["Run"]:
-    """Find the children of a run, the newest first."""
-    return _searched(f"tags.`mlflow.parentRunId` = '{run_id}'", experiment_id)
+def children_of(run_id: str, experiment_id: str, tags: Mapping[str, str]) -> list["Run"]:
+    """Find the children of a run that bear some tags, the newest first."""
+    return all_runs({"mlflow.parentRunId": run_id, **tags}, experiment_id)
 
 
 def run_of(run_id: str) -> "Run":
