@@ -27,7 +27,7 @@ WAYS = {"usual": "mlflow's client on its own new store", "ours": "ours"}
 def one(way: str, trials: int) -> None:
     """Track trials in this process; print the milliseconds that each took."""
     sys.path.insert(0, str(ROOT / "steps"))
-    from lifecycle.adapters import tracking
+    from lifecycle.adapters import memory, tracking
     from lifecycle.trials import FINISHED, TrialRecord
 
     metrics = {f"{part}_{name}": 0.5 for part in ("cv", "train", "test") for name in ("f1", "precision", "recall")}
@@ -40,7 +40,7 @@ def one(way: str, trials: int) -> None:
             record = TrialRecord(number=number, values=values, params=values, status=FINISHED, metrics=dict(metrics))
             began = time.perf_counter()
             child = step.child(f"{number:03d}", {"lifecycle.step": "trial"})
-            step.end_trial(child, record)
+            step.end_trial(child, record, memory.record_tags(record, {}))
             times.append(time.perf_counter() - began)
         step.end("FINISHED")
     else:

@@ -213,9 +213,9 @@ def searched(new_store: Callable[[], Any]) -> Any:
     return store
 
 
-def settings_of(store: Any, run: Any) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((store.artifacts(run) / "settings.json").read_text(encoding="utf-8"))
-    return found
+def trials_of(store: Any, search: Any) -> list[Any]:
+    """The children of a search but for the run that prepared its table."""
+    return [run for run in store.children(search.info.run_id) if run.data.tags["lifecycle.step"] == "trial"]
 
 
 @pytest.mark.whole
@@ -226,7 +226,7 @@ def test_a_search_that_is_asked_for_more_trials_goes_on(searched: Any) -> None:
     last = searched.steps("tune_multi")[-1]
     assert last.data.tags["lifecycle.resumes"] == first.info.run_id
     assert last.data.metrics["trials"] == 12
-    kept = [run.data.tags[memory.RECORD] for run in searched.children(last.info.run_id)]
+    kept = [run.data.tags[memory.RECORD] for run in trials_of(searched, last)]
     assert sorted(json.loads(text)["number"] for text in kept) == [8, 9, 10, 11]
 
 
@@ -267,14 +267,13 @@ def test_what_cannot_be_gone_on_with_is_refused_in_one_sentence(searched: Any, o
 @pytest.mark.whole
 def test_a_warm_start_begins_with_the_best_points_of_an_earlier_search(searched: Any) -> None:
     first = searched.steps("tune_multi")[0]
-    records = [json.loads(run.data.tags[memory.RECORD]) for run in searched.children(first.info.run_id)]
+    records = [json.loads(run.data.tags[memory.RECORD]) for run in trials_of(searched, first)]
     finished = [record for record in records if record["status"] == "finished"]
     best = sorted(finished, key=lambda record: (-record["score"], record["number"]))
     asked = ("--warm_start", first.info.run_id, "--max_evals", "8")
     searched.script("tune_multi", *CHURN, "--seed", "5", *asked).well()
     last = searched.steps("tune_multi")[-1]
-    trials = [run for run in searched.children(last.info.run_id) if run.data.tags["lifecycle.step"] == "trial"]
-    warm = [json.loads(run.data.tags[memory.RECORD]) for run in trials]
+    warm = [json.loads(run.data.tags[memory.RECORD]) for run in trials_of(searched, last)]
     by_number = {record["number"]: record["values"] for record in warm}
     # After the first points of the two models, which the earlier search had tried as well, half of the trials at most.
     fresh = [record["values"] for record in best if record["number"] > 1]
