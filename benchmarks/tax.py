@@ -232,8 +232,9 @@ def text_of(found: dict[int, dict[str, list[dict[str, Any]]]], left_out: dict[st
         "folds, four kinds of model. Medians of runs in turn. S: fit and score seconds of the same points one after "
         "another in one process with one thread; for the ways of others of their own points.",
         "",
-        "| trials | way | runs | command, s | search, s | S, s | search over half of S, times | above it, s a trial |",
-        "|---|---|---|---|---|---|---|---|",
+        "| trials | way | runs | command, s | search, s | own work, s | S, s | search over half of S, times "
+        "| above it, s a trial |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for trials, ways in found.items():
         for way, runs in ways.items():
@@ -241,9 +242,11 @@ def text_of(found: dict[int, dict[str, list[dict[str, Any]]]], left_out: dict[st
             workers = 1 if way in ("fmin", "callback", "storage") else 2
             due = middle["work"] / workers
             command = f"{middle['command']:.1f}" if "command" in middle else ""
+            own = f"{middle['own work']:.1f}" if "own work" in middle else ""
             share = f"{middle['search'] / due:.2f}" + ("" if workers == 2 else " (over S)")
             lines.append(
-                f"| {trials:,} | {WAYS[way]} | {len(runs)} | {command} | {middle['search']:.1f} | {middle['work']:.1f} "
+                f"| {trials:,} | {WAYS[way]} | {len(runs)} | {command} | {middle['search']:.1f} | {own} "
+                f"| {middle['work']:.1f} "
                 f"| {share} | {(middle['search'] - due) / trials:.3f} |"
             )
     lines += ["", *(f"Left out: {WAYS[way]}, without {what}." for way, what in left_out.items())]
