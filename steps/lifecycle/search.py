@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from hyperopt import STATUS_FAIL, STATUS_OK, Trials, anneal, rand, tpe
+from hyperopt import STATUS_FAIL, STATUS_OK, Trials, anneal, rand
 from hyperopt.base import JOB_STATE_DONE, Domain
 
 from lifecycle import adaptive
@@ -21,6 +21,7 @@ from lifecycle.errors import UserError, listed
 from lifecycle.honest import chosen
 from lifecycle.metrics import Metric
 from lifecycle.models import MODELS
+from lifecycle.parzen import Parzen
 from lifecycle.pruning import bar_of
 from lifecycle.settings import SearchSettings
 from lifecycle.spaces import Space, Values, compile_space, point_for, point_of, values_of
@@ -31,7 +32,7 @@ REDRAWS = 10
 # Trials handed to the engine beyond those under way, so that a worker that ends one begins the next at once.
 AHEAD = 2
 TIE = 1e-9
-SUGGEST = {"tpe": tpe.suggest, "rand": rand.suggest, "anneal": anneal.suggest, "atpe": adaptive.suggest}
+SUGGEST = {"rand": rand.suggest, "anneal": anneal.suggest, "atpe": adaptive.suggest}
 
 
 class Engine(Protocol):
@@ -66,9 +67,10 @@ class Suggester:
         self.metric = metric
         self.seed = seed
         self.first = list(first)
-        self._suggest = SUGGEST[algo]
         self._domain = Domain(lambda point: 0.0, compile_space(space))
         self._trials = Trials()
+        self._parzen = Parzen(self._domain)
+        self._suggest = self._parzen.suggest if algo == "tpe" else SUGGEST[algo]
         self._asked: dict[int, dict[str, Any]] = {}
         self._numbers: dict[str, int] = {}
 
@@ -135,6 +137,7 @@ class Suggester:
         )
         self._trials.insert_trial_doc(document)
         self._trials.refresh()
+        self._parzen.tell(document)
 
 
 def run_search(
