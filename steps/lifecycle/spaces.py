@@ -506,6 +506,15 @@ def point_for(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
     return point
 
 
+def holds(space: Space, values: Mapping[str, Any]) -> bool:
+    """Tell whether a space holds some values: the model, its hyperparameters and no others, each within its range."""
+    try:
+        point_for(space, values)
+    except ValueError:
+        return False
+    return True
+
+
 def values_from_params(space: Space, params: Mapping[str, str]) -> Values:
     """Read back the values of a trial from the parameters that its run tracks.
 

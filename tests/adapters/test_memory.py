@@ -250,6 +250,10 @@ def test_a_search_that_is_asked_for_more_trials_goes_on(searched: Any) -> None:
             ("--warm_start", "FIRST", "--data", "iris"),
             r"warm_start: \w+ searched a table of another contract \(target.*",
         ),
+        (
+            ("--warm_start", "FIRST", "--models", "knn"),
+            r"warm_start: none of the points that \w+ has tried lies in .*\.",
+        ),
         (("--warm_start", "PREPARE"), r"warm_start: \w+ is a run of prepare, not a search; give the id of a run of .*"),
     ],
 )

@@ -34,7 +34,6 @@ OF_ONE_TABLE = (
     "roles",
     "read",
     "threshold",
-    "resume",
     "warm_start",
     "space",
 )
@@ -95,6 +94,11 @@ def check(tables: list[str], options: Options) -> None:
                     f"{name}: {options[name]!r} fits one table, and data names {len(tables)} ({', '.join(tables)}); "
                     "run them one by one, each with its own."
                 )
+    if options["resume"]:
+        raise UserError(
+            "resume: main finds by itself what its searches can go on with, so the same command is enough; to name a "
+            "run, use -e tune_lr or -e tune_multi."
+        )
     searches.check(options | {"max_evals": options["max_evals"] or 1})
     registry.check_name(options["name"])
     steps.check_training(options)

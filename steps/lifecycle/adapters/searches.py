@@ -24,7 +24,7 @@ from lifecycle.metrics import METRIC_NAMES, Metric, dummy_scores, resolve_metric
 from lifecycle.models import MODEL_NAMES, MODELS, choose_models, first_points, left_out_models, space_for
 from lifecycle.search import Suggester, best_record, run_search
 from lifecycle.settings import SearchSettings, one_of, parse_names
-from lifecycle.spaces import Values
+from lifecycle.spaces import Space, Values, holds
 from lifecycle.table import TestRows
 from lifecycle.trials import FAILED, FINISHED, INFEASIBLE, PRUNED, Limits, Objective, TrialRecord
 
@@ -161,7 +161,7 @@ def _trials(step: Step, settings: SearchSettings, metric: Metric, objective: Obj
     """Run the search; every trial is a child run from the moment it is handed to the engine."""
     selected = f"{'test' if settings.select_on == 'test' else 'cv'}_{metric.name}"
     space = space_of(settings.space) if settings.space else space_for(settings.models, step.contract)
-    first = first_points(space, step.contract.task) + _warm(step, settings, metric)
+    first = first_points(space, step.contract.task) + _warm(step, settings, metric, space)
     suggester = Suggester(space, settings.algo, metric, settings.seed, first)
     past = _past(step, settings)
     progress = Progress(
@@ -232,13 +232,19 @@ def _past(step: Step, settings: SearchSettings) -> Past:
     return past
 
 
-def _warm(step: Step, settings: SearchSettings, metric: Metric) -> list[Values]:
+def _warm(step: Step, settings: SearchSettings, metric: Metric, space: Space) -> list[Values]:
     """Return the points of an earlier search to begin with, at most half of the trials."""
     if not settings.warm_start:
         return []
     contract = memory.same_contract(json.loads(step.contract.to_json()))
     points = memory.points_of(step.run, settings.warm_start, contract, metric.greater_is_better)
-    return points[: max(settings.max_evals // 2, 1)]
+    held = [values for values in points if holds(space, values)]
+    if not held:
+        raise UserError(
+            f"warm_start: none of the points that {settings.warm_start} has tried lies in the space that is searched "
+            f"now ({', '.join(space)}); name another search, or its models."
+        )
+    return held[: max(settings.max_evals // 2, 1)]
 
 
 def _say_interrupted(
