@@ -147,6 +147,7 @@ def run_search(
     started: Callable[[int, Values], None],
     ended: Callable[[TrialRecord], None],
     past: Sequence[TrialRecord] = (),
+    interruption: "Future[None] | None" = None,
 ) -> list[TrialRecord]:
     """Run trials until the asked number is done, the time is over, or nothing better comes.
 
@@ -162,15 +163,24 @@ def run_search(
         Told of every trial, in this thread, as it is handed to the engine and as its record comes back.
     past : sequence of TrialRecord
         Trials of the same search that are done already; neither callable is told of them.
+    interruption : Future, optional
+        Done when the search is to end at once.
 
     Returns
     -------
     list of TrialRecord
         By number, those of the past among them. Trials under way when the time is over are waited for; none is
         started after it.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        On an interruption, between two trials; `ended` has been told of all that were done.
     """
+    never: Future[None] = Future()
+    stop = never if interruption is None else interruption
     search = _Search(settings, suggester, engine, {record.number: record for record in past})
-    while True:
+    while not stop.done():
         # First the workers, then the store: while they fit, this process writes, and draws the next point.
         search.hand_over()
         search.report(started, ended)
@@ -179,14 +189,17 @@ def run_search(
             if search.over():
                 break
             continue
-        done, _ = wait(search.pending, search.seconds_left(), FIRST_COMPLETED)
-        if not done:
+        awaited: list[Future[Any]] = [*search.pending, stop]
+        if not wait(awaited, search.seconds_left(), FIRST_COMPLETED).done:
             search.call_back()
-            wait(search.pending, return_when=FIRST_COMPLETED)
-        for future in sorted(done, key=search.pending.__getitem__):
-            del search.pending[future]
-            search.take(future.result())
+            awaited = [*search.pending, stop]
+            if search.pending:
+                wait(awaited, return_when=FIRST_COMPLETED)
+        for future in sorted((one for one in search.pending if one.done()), key=search.pending.__getitem__):
+            search.take(search.end(future))
     search.report(started, ended)
+    if stop.done():
+        raise KeyboardInterrupt
     return [search.records[number] for number in sorted(search.records)]
 
 
@@ -216,6 +229,11 @@ class _Search:
     def seconds_left(self) -> float | None:
         """Return how long a trial that waits for a worker may still begin; None where that does not matter."""
         return max(self.deadline - time.monotonic(), 0) if self._in_time() else None
+
+    def end(self, future: "Future[TrialRecord]") -> TrialRecord:
+        """Return the record of a trial that is done, which is under way no more."""
+        del self.pending[future]
+        return future.result()
 
     def call_back(self) -> None:
         """Take back what no worker has begun."""

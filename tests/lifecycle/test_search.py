@@ -547,3 +547,18 @@ def test_where_all_are_infeasible_the_option_and_the_least_are_named(refused: Ca
         "name smaller or faster models, or search longer."
     ):
         best_record(over, F1, "classification", Limits(5.0, 0.0))
+
+
+def test_an_interrupted_search_ends_between_two_trials_and_tells_of_those_that_were_done():
+    stop: Future[None] = Future()
+    told: list[int] = []
+
+    def ended(record: TrialRecord) -> None:
+        told.append(record.number)
+        if len(told) == 5:
+            stop.set_result(None)
+
+    with OutOfOrder(2).at_work() as engine, pytest.raises(KeyboardInterrupt):
+        run_search(settings(), Suggester(SPACE, "rand", F1, 1), engine, lambda *_: None, ended, (), stop)
+    assert 5 <= len(told) < 12
+    assert len(told) == len(set(told))

@@ -3,8 +3,10 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import click
@@ -12,6 +14,7 @@ import click
 from lifecycle.errors import InnerStepError, StoreAwayError, UserError
 
 USER_MISTAKE, OUR_FAULT, INTERRUPTED = 2, 1, 130
+SECONDS_OF_ONE_SIGNAL = 3.0
 INNER = "LIFECYCLE_INNER_STEP"
 # Read once: a step that starts others sets the variable for them, and stays what it was.
 _IS_INNER = INNER in os.environ
@@ -187,15 +190,49 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-@contextmanager
-def ignoring_signals() -> Iterator[None]:
-    """Let what must be finished be finished: a second Ctrl-C, or a request to end, has no effect in the block."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
+class Interruption:
+    """Ctrl-C, and a request to end, as something to wait for.
+
+    An exception that comes out of nowhere, in mid-write to the store or under a lock, leaves the one half-written and
+    the other taken. In the block the first signal is noted and `asked` is done; those that follow within three seconds
+    are the same one told twice, as by mlflow's runner; a later one interrupts at once, for a store that is silent.
+
+    Attributes
+    ----------
+    asked : Future
+        Done when the user wants an end.
+    """
+
+    def __init__(self) -> None:
+        self.asked: Future[None] = Future()
+        self._first = 0.0
+
+    def __enter__(self) -> "Interruption":
+        self._read, self._write = os.pipe()
+        # Not the handler but a thread tells: the handler may have interrupted the very code that waits.
+        self._thread = threading.Thread(target=self._tell, daemon=True)
+        self._thread.start()
+        self._before = {one: signal.signal(one, self._note) for one in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+        os.close(self._write)
+        self._thread.join()
+        os.close(self._read)
+
+    def _note(self, *_: object) -> None:
+        now = time.monotonic()
+        if not self._first:
+            self._first = now
+            os.write(self._write, b"!")
+        elif now - self._first > SECONDS_OF_ONE_SIGNAL:
+            raise KeyboardInterrupt
+
+    def _tell(self) -> None:
+        if os.read(self._read, 1):
+            self.asked.set_result(None)
 
 
 def _ended(script: click.Command) -> int:

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from lifecycle import adaptive, figures
 from lifecycle.adapters import finals, local, memory, outcomes, predictions, spacefiles, tracking
 from lifecycle.adapters.catalog import short_name
-from lifecycle.adapters.cli import Options, ignoring_signals
+from lifecycle.adapters.cli import Interruption, Options
 from lifecycle.adapters.flavors import log_pipeline
 from lifecycle.adapters.memory import Heartbeat, Past
 from lifecycle.adapters.predictions import Keeper
@@ -187,19 +187,18 @@ def _trials(step: Step, settings: SearchSettings, metric: Metric, objective: Obj
         progress.trial(record)
 
     began = time.perf_counter()
-    try:
-        with _engine(settings, objective) as engine:
-            records = run_search(settings, suggester, engine, started, ended, past.records)
-    except KeyboardInterrupt:
-        # Whoever ends us may say so twice, as mlflow's runner does; what follows takes no long time.
-        with ignoring_signals():
+    with Interruption() as interruption:
+        try:
+            with _engine(settings, objective) as engine:
+                records = run_search(settings, suggester, engine, started, ended, past.records, interruption.asked)
+        except KeyboardInterrupt:
             _end_open(step, open_ones)
             _say_interrupted(step, settings, metric, selected, list(done.values()))
-        raise
-    finally:
-        _end_open(step, open_ones)
-        step.run.log(metrics={"search_seconds": time.perf_counter() - began})
-        progress.close()
+            raise
+        finally:
+            _end_open(step, open_ones)
+            step.run.log(metrics={"search_seconds": time.perf_counter() - began})
+            progress.close()
     for record in past.records:
         if record.status == FINISHED:
             record.out_of_fold = predictions.of_child(record.run_id, step.table)
