@@ -17,7 +17,7 @@ from hyperopt import STATUS_FAIL, STATUS_OK, Trials, anneal, rand
 from hyperopt.base import JOB_STATE_DONE, Domain
 
 from lifecycle import adaptive
-from lifecycle.errors import UserError, listed
+from lifecycle.errors import StoreAwayError, UserError, listed
 from lifecycle.honest import chosen
 from lifecycle.metrics import Metric
 from lifecycle.models import MODELS
@@ -299,13 +299,19 @@ class _Search:
             self.take(_again(record, number))
 
     def report(self, started: Callable[[int, Values], None], ended: Callable[[TrialRecord], None]) -> None:
-        """Tell of what has happened, in order."""
+        """Tell of what has happened, in order; of all of it, also where the store is given up meanwhile."""
         news, self._news = self._news, []
+        away: StoreAwayError | None = None
         for one in news:
-            if isinstance(one, TrialRecord):
-                ended(one)
-            else:
-                started(*one)
+            try:
+                if isinstance(one, TrialRecord):
+                    ended(one)
+                else:
+                    started(*one)
+            except StoreAwayError as error:
+                away = away or error
+        if away is not None:
+            raise away
 
 
 def _again(record: TrialRecord, number: int) -> TrialRecord:

@@ -173,7 +173,8 @@ class Nursery:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._listener.join()
+        # A worker that was forked as the nursery was killed may hold the other end for a moment.
+        self._listener.join(SECONDS_TO_END)
         self._control.close()
 
     def _listen(self) -> None:

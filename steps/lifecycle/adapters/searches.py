@@ -176,13 +176,19 @@ def _trials(step: Step, settings: SearchSettings, metric: Metric, objective: Obj
         open_ones[number] = step.run.child(f"{number:03d} {values['model']}", {"lifecycle.step": "trial"})
 
     def ended(record: TrialRecord) -> None:
+        if record.number not in open_ones:
+            # The store has been given up before it had begun.
+            return
         record.run_id = children[record.number] = open_ones[record.number]
         done[record.number] = record
         if record.model is not None:
             log_pipeline(step.run, record.model, step.contract, step.table.rows, step.identity.key, record.run_id)
             record.model = None
-        keeper.trial(record.run_id, record)
-        step.run.end_trial(record.run_id, record, memory.record_tags(record, children))
+        try:
+            keeper.trial(record.run_id, record)
+        finally:
+            # Also where the store has just been given up: then the record is kept in the file.
+            step.run.end_trial(record.run_id, record, memory.record_tags(record, children))
         del open_ones[record.number]
         progress.trial(record)
 

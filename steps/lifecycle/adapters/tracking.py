@@ -305,10 +305,15 @@ class StepRun:
         Where runs lie side by side in one folder, as in every store but those that hand out leave run by run, all
         children are written through that folder: asking the store where each lies takes four times as long.
         """
-        if self._folder is None:
-            client().log_artifact(run_id, str(path))
-        else:
-            self._folder.log_artifact(str(path), f"{run_id}/artifacts")
+        box, write = outbox(), patience.file(run_id, path)
+        if box.waiting.given_up or self._folder is None:
+            box.put(write)
+            return
+        try:
+            box.waiting.hold(lambda: self._folder.log_artifact(str(path), f"{run_id}/artifacts"))
+        except StoreAwayError:
+            box.waiting.keep(write)
+            raise
 
     def delete_child_file(self, run_id: str, name: str) -> None:
         """Delete an artifact of a child run."""
