@@ -179,7 +179,7 @@ def _trials(step: Step, settings: SearchSettings, metric: Metric, objective: Obj
         if record.number not in open_ones:
             # The store has been given up before it had begun.
             return
-        record.run_id = children[record.number] = open_ones[record.number]
+        record.run_id = children[record.number] = open_ones.pop(record.number)
         done[record.number] = record
         if record.model is not None:
             log_pipeline(step.run, record.model, step.contract, step.table.rows, step.identity.key, record.run_id)
@@ -189,7 +189,6 @@ def _trials(step: Step, settings: SearchSettings, metric: Metric, objective: Obj
         finally:
             # Also where the store has just been given up: then the record is kept in the file.
             step.run.end_trial(record.run_id, record, memory.record_tags(record, children))
-        del open_ones[record.number]
         progress.trial(record)
 
     began = time.perf_counter()
