@@ -230,9 +230,11 @@ def test_leaving_ends_a_trial_under_way_and_leaves_no_process(tmp_path: Path) ->
 
 
 SEARCH = """
-import sys, time
+import signal, sys, time
 sys.path[:0] = [{steps!r}, {tests!r}]
 import hostile
+# Who was started in the background has been told to ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from lifecycle.adapters import local
 with local.Pool(hostile.Hostile(), 2) as engine:
     values = [{{"model": kind, "file": {folder!r} + "/" + str(n)}} for n, kind in enumerate({kinds})]
