@@ -13,6 +13,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from lifecycle.models import MODELS
+
 pytestmark = pytest.mark.whole
 
 STEPS = {
@@ -56,7 +58,11 @@ def test_main_ends_well_and_quietly(whole: Any) -> None:
 
 def test_store_and_artifacts_lie_where_the_caller_stands(whole: Any) -> None:
     store = whole.store
-    assert {path.name for path in store.folder.iterdir()} == {"mlflow.db", "mlruns"}
+    # Beside a database that somebody reads, as these tests do, lie two files of its own.
+    assert {path.name for path in store.folder.iterdir()} - {"mlflow.db-wal", "mlflow.db-shm"} == {
+        "mlflow.db",
+        "mlruns",
+    }
     for run in whole.runs:
         assert store.artifacts(run).is_relative_to(store.folder / "mlruns"), run.info.run_name
     for version in (*store.versions("churn").values(), *store.versions("ecommerce").values()):
@@ -215,12 +221,18 @@ def test_no_point_is_tried_twice(whole: Any, table: str, step: str) -> None:
 
 
 @pytest.mark.parametrize(("table", "step"), TRIALS)
-def test_winner_is_the_best_trial(whole: Any, table: str, step: str) -> None:
+def test_winner_is_the_simplest_within_one_standard_error_of_the_best(whole: Any, table: str, step: str) -> None:
     run = whole.step(table, step)
     trials = whole.store.children(run.info.run_id)
-    name, best = ("cv_f1", max) if table == "churn" else ("cv_rmse", min)
-    assert run.data.metrics[name] == best(trial.data.metrics[name] for trial in trials)
+    name, sign, task = ("cv_f1", -1, "classification") if table == "churn" else ("cv_rmse", 1, "regression")
+    scored = {trial.info.run_id: sign * trial.data.metrics[name] for trial in trials if name in trial.data.metrics}
+    best = min(scored, key=scored.__getitem__)
+    [spread] = [trial.data.metrics[f"{name}_std"] for trial in trials if trial.info.run_id == best]
+    near = {run_id for run_id, loss in scored.items() if loss <= scored[best] + spread / math.sqrt(5 - 1)}
+    ranks = {t.info.run_id: MODELS[task][t.data.params["model"]].rank for t in trials if t.info.run_id in near}
     [winner] = [t for t in trials if t.info.run_name.startswith(f"{int(run.data.tags['lifecycle.best_trial']):03d} ")]
+    assert winner.info.run_id in near
+    assert ranks[winner.info.run_id] == min(ranks.values())
     assert winner.data.metrics[name] == run.data.metrics[name]
     chosen = {key.removeprefix("best_"): value for key, value in run.data.params.items() if key.startswith("best_")}
     if chosen["model"] != "linear_svr":
@@ -347,6 +359,7 @@ def test_test_rows_are_refused_a_second_time(whole: Any, project: Path) -> None:
     script = """
 import sys
 from lifecycle.adapters import tracking
+
 run_id, prepared_run_id = sys.argv[1:]
 tracking.connect()
 tracking.test_rows(tracking.StepRun(run_id, "0", "baseline"), prepared_run_id, ["Age"], "Target")
