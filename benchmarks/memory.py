@@ -16,6 +16,7 @@ from pathlib import Path
 
 import click
 from large import TARGET, write_table
+from pages import write_between
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "engines.md"
@@ -133,9 +134,7 @@ def main(rows: int, trials: int, models: str, write: bool) -> None:
     text = table_of(found, rows, trials, models)
     print(text)
     if write:
-        page = PAGE.read_text(encoding="utf-8")
-        before, after = page.split(MARKS[0])[0], page.split(MARKS[1])[1]
-        PAGE.write_text(f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}", encoding="utf-8")
+        write_between(PAGE, MARKS, text)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pages import write_between
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "overhead.md"
@@ -265,9 +266,7 @@ def main(data: str, repeats: int, write: bool, usual: bool) -> None:
     table = table_of([median(found) for found in rows.values()], first, second, repeats, data)
     print(table)
     if write:
-        page = PAGE.read_text(encoding="utf-8")
-        before, after = page.split(MARKS[0])[0], page.split(MARKS[1])[1]
-        PAGE.write_text(f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{after}", encoding="utf-8")
+        write_between(PAGE, MARKS, table)
 
 
 if __name__ == "__main__":

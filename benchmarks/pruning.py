@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pages import write_between
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "memory.md"
@@ -139,9 +140,7 @@ def main(tables: str, trials: int, seeds: int, write: bool) -> None:
     text = text_of({name: compared(name, trials, seeds) for name in tables.split(",")}, trials)
     print(text)
     if write:
-        page = PAGE.read_text(encoding="utf-8")
-        before, after = page.split(MARKS[0])[0], page.split(MARKS[1])[1]
-        PAGE.write_text(f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}", encoding="utf-8")
+        write_between(PAGE, MARKS, text)
 
 
 if __name__ == "__main__":

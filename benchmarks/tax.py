@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pages import write_between
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "tax.md"
@@ -281,9 +282,7 @@ def main(trials: str, ways: str, repeats: int, write: bool, way: str | None) -> 
     text = text_of(found, {name: what for name, what in asked.items() if what})
     print(text)
     if write:
-        page = PAGE.read_text(encoding="utf-8")
-        before, after = page.split(MARKS[0])[0], page.split(MARKS[1])[1]
-        PAGE.write_text(f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}", encoding="utf-8")
+        write_between(PAGE, MARKS, text)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+from pages import write_between
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "stores.md"
@@ -109,9 +110,7 @@ def main(repeats: int, most: int, write: bool, way: str | None, trials: int) -> 
     table = "\n".join(lines)
     print(table)
     if write:
-        page = PAGE.read_text(encoding="utf-8")
-        before, after = page.split(MARKS[0])[0], page.split(MARKS[1])[1]
-        PAGE.write_text(f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{after}", encoding="utf-8")
+        write_between(PAGE, MARKS, table)
 
 
 if __name__ == "__main__":

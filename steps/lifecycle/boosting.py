@@ -123,6 +123,32 @@ class _XGBoost(BaseEstimator):  # type: ignore[misc]
         "random_state": ["random_state"],
     }
 
+    def __init__(
+        self,
+        n_estimators: int = 300,
+        learning_rate: float = 0.1,
+        max_depth: int = 6,
+        min_child_weight: float = 1.0,
+        reg_alpha: float = 0.0,
+        reg_lambda: float = 1.0,
+        subsample: float = 1.0,
+        colsample_bytree: float = 1.0,
+        early_stopping_rounds: int = 20,
+        validation_fraction: float = 0.15,
+        random_state: int | None = None,
+    ) -> None:
+        self.n_estimators = n_estimators
+        self.learning_rate = learning_rate
+        self.max_depth = max_depth
+        self.min_child_weight = min_child_weight
+        self.reg_alpha = reg_alpha
+        self.reg_lambda = reg_lambda
+        self.subsample = subsample
+        self.colsample_bytree = colsample_bytree
+        self.early_stopping_rounds = early_stopping_rounds
+        self.validation_fraction = validation_fraction
+        self.random_state = random_state
+
     def _booster(self) -> Any:
         import xgboost
 
@@ -252,18 +278,20 @@ class XGBoostClassifier(ClassifierMixin, _XGBoost):  # type: ignore[misc]
         validation_fraction: float = 0.15,
         random_state: int | None = None,
     ) -> None:
-        self.n_estimators = n_estimators
-        self.learning_rate = learning_rate
-        self.max_depth = max_depth
-        self.min_child_weight = min_child_weight
-        self.reg_alpha = reg_alpha
-        self.reg_lambda = reg_lambda
-        self.subsample = subsample
-        self.colsample_bytree = colsample_bytree
+        super().__init__(
+            n_estimators,
+            learning_rate,
+            max_depth,
+            min_child_weight,
+            reg_alpha,
+            reg_lambda,
+            subsample,
+            colsample_bytree,
+            early_stopping_rounds,
+            validation_fraction,
+            random_state,
+        )
         self.class_weight = class_weight
-        self.early_stopping_rounds = early_stopping_rounds
-        self.validation_fraction = validation_fraction
-        self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> "XGBoostClassifier":
         """Fit on design columns, sparse or not, and labels of any kind."""
@@ -294,32 +322,6 @@ class XGBoostRegressor(RegressorMixin, _XGBoost):  # type: ignore[misc]
     early_stopping_rounds, validation_fraction, random_state
         How the number of trees is found: on a part of the fitted rows.
     """
-
-    def __init__(
-        self,
-        n_estimators: int = 300,
-        learning_rate: float = 0.1,
-        max_depth: int = 6,
-        min_child_weight: float = 1.0,
-        reg_alpha: float = 0.0,
-        reg_lambda: float = 1.0,
-        subsample: float = 1.0,
-        colsample_bytree: float = 1.0,
-        early_stopping_rounds: int = 20,
-        validation_fraction: float = 0.15,
-        random_state: int | None = None,
-    ) -> None:
-        self.n_estimators = n_estimators
-        self.learning_rate = learning_rate
-        self.max_depth = max_depth
-        self.min_child_weight = min_child_weight
-        self.reg_alpha = reg_alpha
-        self.reg_lambda = reg_lambda
-        self.subsample = subsample
-        self.colsample_bytree = colsample_bytree
-        self.early_stopping_rounds = early_stopping_rounds
-        self.validation_fraction = validation_fraction
-        self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> "XGBoostRegressor":
         """Fit on design columns, sparse or not, and quantities."""

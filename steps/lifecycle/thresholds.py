@@ -189,7 +189,9 @@ def labels_at(scores: Floats, threshold: float, contract: Contract) -> npt.NDArr
     return np.where(scores >= threshold, np.array(contract.positive, object), np.array(negative, object))
 
 
-def cross_fitted_scores(folds: Sequence[FoldScores], contract: Contract, default: float) -> list[dict[str, float]]:
+def cross_fitted(
+    folds: Sequence[FoldScores], contract: Contract, default: float
+) -> tuple[list[npt.NDArray[Any]], list[dict[str, float]]]:
     """Score a model with a chosen threshold without letting any row choose the threshold that it is judged by.
 
     Parameters
@@ -203,12 +205,12 @@ def cross_fitted_scores(folds: Sequence[FoldScores], contract: Contract, default
 
     Returns
     -------
-    list of dict of str to float
-        One for each fold, by the metrics' full names, for `lifecycle.metrics.over_folds`: the fold's predictions are
-        cut at the threshold that the other folds chose. ROC AUC hangs on no threshold.
+    labels : list of array
+        The predictions of each fold, cut at the threshold that the other folds chose.
+    scores : list of dict of str to float
+        Theirs, by the metrics' full names, for `lifecycle.metrics.over_folds`. ROC AUC hangs on no threshold.
     """
     thresholds = cross_fitted_thresholds(folds, contract, default)
-    return [
-        score_all(contract, fold.labels, labels_at(fold.scores, threshold, contract), fold.scores)
-        for fold, threshold in zip(folds, thresholds, strict=True)
-    ]
+    labels = [labels_at(fold.scores, cut, contract) for fold, cut in zip(folds, thresholds, strict=True)]
+    scores = [score_all(contract, fold.labels, mine, fold.scores) for fold, mine in zip(folds, labels, strict=True)]
+    return labels, scores

@@ -21,7 +21,7 @@ from lifecycle.models import make_estimator, pipeline, preprocessor, response_of
 from lifecycle.pruning import Bar
 from lifecycle.spaces import Values
 from lifecycle.table import PreparedTable, TestRows
-from lifecycle.thresholds import FoldScores, cross_fitted_thresholds, labels_at, pooled_threshold
+from lifecycle.thresholds import FoldScores, cross_fitted, pooled_threshold
 
 FINISHED, FAILED, INFEASIBLE, PRUNED = "finished", "failed", "infeasible", "pruned"
 MOST_CACHED_CELLS = 20_000_000
@@ -259,9 +259,7 @@ def summed_up(
     if not choose_threshold or len(said) < len(folds):
         return over_folds([fold.scores for fold in folds]), None, joined(parts)
     default = folds[0].default
-    thresholds = cross_fitted_thresholds(said, contract, default)
-    labels = [labels_at(one.scores, cut, contract) for one, cut in zip(said, thresholds, strict=True)]
-    scores = [score_all(contract, one.labels, mine, one.scores) for one, mine in zip(said, labels, strict=True)]
+    labels, scores = cross_fitted(said, contract, default)
     parts = [Predictions(places_of(contract, mine), one.scores) for one, mine in zip(said, labels, strict=True)]
     return over_folds(scores), pooled_threshold(said, contract, default), joined(parts)
 

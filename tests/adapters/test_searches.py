@@ -1,9 +1,9 @@
 """A search's settings for one table: which models, which rows, which threshold."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
+from typed import options
 
 from lifecycle.adapters import searches, steps
 from lifecycle.contract import Column, Contract
@@ -15,30 +15,6 @@ LARGE = Contract(
 )
 REST = ("logreg", "dtc", "rf", "extra_trees", "hist_gradient_boosting", "xgboost")
 QUANTITY = replace(LARGE, task="regression", classes=(), positive=None)
-
-
-def options(**changes: Any) -> dict[str, Any]:
-    return {
-        "models": "",
-        "metric": "",
-        "max_evals": 4,
-        "algo": "tpe",
-        "select_on": "cv",
-        "engine": "local",
-        "parallelism": 1,
-        "timeout": 60.0,
-        "log_models": "best",
-        "seed": 42,
-        "max_rows": 0,
-        "threshold": "",
-        "trial_timeout": 0.0,
-        "patience": 0,
-        "resume": "",
-        "warm_start": "",
-        "space": "",
-        "max_latency_ms": 0.0,
-        "max_size_mb": 0.0,
-    } | changes
 
 
 def test_a_model_that_the_table_is_too_large_for_is_left_out() -> None:

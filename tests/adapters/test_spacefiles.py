@@ -3,9 +3,9 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
+from typed import options
 
 from lifecycle.adapters import searches, sources, spacefiles
 from lifecycle.contract import Column, Contract
@@ -21,30 +21,6 @@ WRITTEN = (
     '{"logreg":{"C":{"loguniform":[0.001,100.0]},"penalty":{"choice":["l1","l2"]}},'
     '"rf":{"max_depth":{"quniform":[2,9,1]}}}'
 )
-
-
-def options(**changes: Any) -> dict[str, Any]:
-    return {
-        "models": "",
-        "metric": "",
-        "max_evals": 4,
-        "algo": "tpe",
-        "select_on": "cv",
-        "engine": "local",
-        "parallelism": 1,
-        "timeout": 60.0,
-        "log_models": "best",
-        "seed": 42,
-        "max_rows": 0,
-        "threshold": "",
-        "trial_timeout": 0.0,
-        "patience": 0,
-        "resume": "",
-        "warm_start": "",
-        "space": "",
-        "max_latency_ms": 0.0,
-        "max_size_mb": 0.0,
-    } | changes
 
 
 @pytest.fixture

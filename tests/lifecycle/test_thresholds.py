@@ -29,7 +29,7 @@ from lifecycle.thresholds import (
     FoldScores,
     best_f1_threshold,
     check_threshold,
-    cross_fitted_scores,
+    cross_fitted,
     cross_fitted_thresholds,
     cuts,
     f1_of_cuts,
@@ -137,13 +137,13 @@ def test_each_folds_threshold_is_chosen_on_the_others():
         assert threshold == best_f1_threshold(labels, scores, "yes")
     # The first fold's own best cut, 0.15, is not what it is judged by: 0.65 takes none of its rows.
     assert found[0] == pytest.approx(0.65)
-    assert cross_fitted_scores(FOLDS, TWO, 0.5)[0]["f1"] == 0.0
+    assert cross_fitted(FOLDS, TWO, 0.5)[1][0]["f1"] == 0.0
 
 
 def test_the_honest_score_by_hand():
     """The second fold at 0.15 (all positive): 2 * 1 / (3 + 1); the third at 0.15 as well: 2 * 1 / (3 + 1)."""
     assert cross_fitted_thresholds(FOLDS, TWO, 0.5)[1:] == pytest.approx([0.15, 0.15])
-    scores = cross_fitted_scores(FOLDS, TWO, 0.5)
+    _, scores = cross_fitted(FOLDS, TWO, 0.5)
     assert [fold["f1"] for fold in scores] == pytest.approx([0, 0.5, 0.5])
     assert [fold["recall"] for fold in scores] == [0, 1, 1]
     assert [fold["roc_auc"] for fold in scores] == [1, 1, 0.5]
@@ -190,7 +190,7 @@ def test_noise_gains_nothing_by_its_threshold():
         booleans = Contract("y", "classification", (False, True), True, "random")
         own = [best_f1_threshold(fold.labels, fold.scores, True) for fold in folds]
         flattered.append(np.mean([f1_score(f.labels, f.scores >= t) for f, t in zip(folds, own, strict=True)]))
-        honest.append(np.mean([fold["f1"] for fold in cross_fitted_scores(folds, booleans, 0.5)]))
+        honest.append(np.mean([fold["f1"] for fold in cross_fitted(folds, booleans, 0.5)[1]]))
     always = 2 * 8 / (20 + 8)
     assert np.mean(flattered) > always + 0.02
     assert np.mean(honest) < always

@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -222,6 +222,16 @@ def _goes_on_with(run: "Run") -> str:
     return str(past_id) if claimed else ""
 
 
+def _chain(run_id: str) -> Iterator[tuple["Run", list["Run"]]]:
+    """Give a search, and those that it goes on with, the last first, each with its trials' runs."""
+    for _ in range(LONGEST_CHAIN):
+        run = tracking.run_of(run_id)
+        yield run, tracking.children_of(run_id, run.info.experiment_id, {"lifecycle.step": "trial"})
+        run_id = _goes_on_with(run)
+        if not run_id:
+            return
+
+
 def asked_for(run_id: str, run: StepRun, settings: Mapping[str, Any]) -> str:
     """Return the run to go on with where the user has named one: it, or the last that has gone on with it.
 
@@ -288,6 +298,8 @@ def _settings_of(run_id: str, option: str) -> dict[str, Any]:
 
 def _check_same(run_id: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Refuse to go on with a search that another table, other settings or other code would continue."""
+    # As they are written, so that they can be compared with what was.
+    now = json.loads(json.dumps(now, default=str))
     differ = [
         f"{name} was {_short(then['table'].get(name))} and is {_short(value)}"
         for name, value in now["table"].items()
@@ -299,7 +311,7 @@ def _check_same(run_id: str, then: Mapping[str, Any], now: Mapping[str, Any]) ->
         raise UserError(f"resume: {run_id} searched another table ({'; '.join(differ)}); give the same options.")
     differ = [
         f"{name} was {_short(then['own'].get(name))} and is {_short(value)}"
-        for name, value in json.loads(json.dumps(now["own"])).items()
+        for name, value in now["own"].items()
         if name not in NOT_IN_THE_KEY and then["own"].get(name) != value
     ]
     if differ:
@@ -339,10 +351,8 @@ def take(run: StepRun, past_id: str) -> Past:
         tracking.client().delete_tag(run.run_id, RESUMES)
         return Past()
     records: dict[int, TrialRecord] = {}
-    one = past_id
-    for _ in range(LONGEST_CHAIN):
-        parent = tracking.run_of(one)
-        for child in tracking.children_of(one, run.experiment_id, {"lifecycle.step": "trial"}):
+    for parent, children in _chain(past_id):
+        for child in children:
             if RECORD in child.data.tags:
                 record = _record_of(child)
                 records.setdefault(record.number, record)
@@ -353,10 +363,7 @@ def take(run: StepRun, past_id: str) -> Past:
             elif child.info.status == "RUNNING":
                 run.end_child(child.info.run_id, "KILLED")
         if parent.info.status == "RUNNING":
-            run.end_child(one, "KILLED")
-        one = _goes_on_with(parent)
-        if not one:
-            break
+            run.end_child(parent.info.run_id, "KILLED")
     return Past(past_id, [records[number] for number in sorted(records)])
 
 
@@ -379,7 +386,7 @@ def points_of(run: StepRun, run_id: str, contract: Mapping[str, Any], greater_is
     UserError
         Where the run is no search, or its table has another contract; says what differs.
     """
-    found = _search_of(run_id, run.step, "warm_start")
+    _search_of(run_id, run.step, "warm_start")
     prepared = _settings_of(run_id, "warm_start")["prepared_run_id"]
     then = json.loads(tracking.artifact(prepared, "prepared/contract.json").read_text(encoding="utf-8"))
     other = same_contract(then)
@@ -394,17 +401,12 @@ def points_of(run: StepRun, run_id: str, contract: Mapping[str, Any], greater_is
             "begin with a search over the same columns, or without."
         )
     records: dict[int, TrialRecord] = {}
-    one = found
-    for _ in range(LONGEST_CHAIN):
-        for child in tracking.children_of(one.info.run_id, one.info.experiment_id, {"lifecycle.step": "trial"}):
+    for _, children in _chain(run_id):
+        for child in children:
             if RECORD in child.data.tags and child.info.status == "FINISHED":
                 record = _record_of(child)
                 if record.status == FINISHED and record.repeat_of is None:
                     records.setdefault(record.number, record)
-        following = _goes_on_with(one)
-        if not following:
-            break
-        one = tracking.run_of(following)
     if not records:
         raise UserError(f"warm_start: {run_id} has no finished trial to begin with; name another search.")
     sign = -1.0 if greater_is_better else 1.0

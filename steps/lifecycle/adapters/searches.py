@@ -9,21 +9,21 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from lifecycle import adaptive, figures
-from lifecycle.adapters import finals, local, memory, outcomes, predictions, spacefiles, tracking
+from lifecycle.adapters import finals, local, memory, outcomes, predictions, spacefiles
 from lifecycle.adapters.catalog import short_name
 from lifecycle.adapters.cli import Interruption, Options
 from lifecycle.adapters.flavors import log_pipeline
 from lifecycle.adapters.memory import Heartbeat, Past
 from lifecycle.adapters.predictions import Keeper
 from lifecycle.adapters.progress import Progress
-from lifecycle.adapters.steps import Step, training_settings
+from lifecycle.adapters.steps import Step, settings_of, training_settings
 from lifecycle.contract import Contract
 from lifecycle.declared import space_of
 from lifecycle.errors import UserError
 from lifecycle.metrics import METRIC_NAMES, Metric, dummy_scores, resolve_metric
 from lifecycle.models import MODEL_NAMES, MODELS, choose_models, first_points, left_out_models, space_for
 from lifecycle.search import Suggester, best_record, run_search
-from lifecycle.settings import SearchSettings, one_of, parse_names
+from lifecycle.settings import SearchSettings, one_of, parse_names, step_key
 from lifecycle.spaces import Space, Values, holds
 from lifecycle.table import TestRows
 from lifecycle.trials import FAILED, FINISHED, INFEASIBLE, PRUNED, Limits, Objective, TrialRecord
@@ -218,14 +218,14 @@ def _end_open(step: Step, open_ones: dict[int, str]) -> None:
 
 def _past(step: Step, settings: SearchSettings) -> Past:
     """Find what an earlier run of the same search has done, and claim it."""
-    asked = settings.resume
+    asked, own = settings.resume, asdict(settings)
     if asked:
-        then = json.loads(tracking.artifact(step.run.run_id, tracking.SETTINGS).read_text(encoding="utf-8"))
-        found = memory.asked_for(asked, step.run, then)
+        whole = settings_of(step.name, step.identity, step.contract, own, step.prepared_run_id)
+        found = memory.asked_for(asked, step.run, whole)
     elif step.options["fresh"]:
         found = ""
     else:
-        found = memory.find(step.run, tracking.tag_of(step.run.run_id, "lifecycle.key"))
+        found = memory.find(step.run, step_key(step.name, step.identity.key, own))
     if not found:
         return Past()
     past = memory.take(step.run, found)
