@@ -19,10 +19,19 @@ from large import TARGET, write_table
 from pages import write_between
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "steps"))
 PAGE = ROOT / "docs" / "engines.md"
 MARKS = ("<!-- memory table: begin -->", "<!-- memory table: end -->")
 SECONDS_BETWEEN = 0.2
 GB = 1e6  # kilobytes
+# What memory holds is data and designs, whatever is fitted on them; shallow trees are done soonest.
+SPACE = """
+dtc:
+  max_depth: {uniformint: [1, 4]}
+  max_features: {uniformint: [1, 4]}
+  criterion: {choice: [gini, entropy]}
+  class_weight: {choice: [balanced, null]}
+"""
 
 
 def tree(root: int) -> dict[int, int]:
@@ -90,14 +99,14 @@ def searched(folder: Path, options: list[str]) -> dict[str, float]:
     return peak | {"one": worker, "seconds": time.perf_counter() - began}
 
 
-def table_of(found: dict[int, dict[str, float]], rows: int, trials: int, models: str) -> str:
+def table_of(found: dict[int, dict[str, float]], rows: int, trials: int) -> str:
     """Write the figures as Markdown."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     one = found[1]
     lines = [
         f"Machine: {os.cpu_count()} cores, {memory:.0f} GiB of memory, {platform.system()} {platform.machine()}, "
         f"Python {platform.python_version()}, load at the end {os.getloadavg()[0]:.1f}, {datetime.now(UTC):%Y-%m-%d}. "
-        f"{rows:,} rows of 20 columns, {trials} trials of {models}, peaks in GB.",
+        f"{rows:,} rows of 20 columns, {trials} trials of shallow trees, peaks in GB.",
         "",
         "| workers | tree | of it search | nursery | workers | one worker with all that it shares "
         "| tree / one worker of one | tree / tree of one | s |",
@@ -112,29 +121,52 @@ def table_of(found: dict[int, dict[str, float]], rows: int, trials: int, models:
     return "\n".join(lines)
 
 
+def draw(found: dict[int, dict[str, float]]) -> None:
+    """Draw the tree's peak with one worker and with two, by what the processes are there for."""
+    from charts import draw_stacks
+
+    parts = ("search", "nursery", "worker", "other")
+    stacks = {
+        f"{workers} worker{'s' if workers > 1 else ''}": {part: row[part] for part in parts if row[part] > 0.005}
+        for workers, row in found.items()
+    }
+    title = "Memory of a search's processes at its peak"
+    draw_stacks(PAGE.with_name("memory.png"), title, "GB, shared pages counted once", stacks, 2.2 * found[1]["tree"])
+
+
 @click.command()
 @click.option("--rows", default=1_000_000, show_default=True, help="Of the table.")
 @click.option("--trials", default=32, show_default=True, help="Of each search.")
-@click.option("--models", default="logreg,dtc", show_default=True, help="What to search over.")
 @click.option("--write", is_flag=True, help="Write the table into docs/engines.md.")
-def main(rows: int, trials: int, models: str, write: bool) -> None:
+def main(rows: int, trials: int, write: bool) -> None:
     """Measure, print, and with --write record."""
     found: dict[int, dict[str, float]] = {}
     with tempfile.TemporaryDirectory(prefix="memory-") as name:
         folder = Path(name)
         write_table(folder / "x.csv", rows)
+        (folder / "space.yaml").write_text(SPACE, encoding="utf-8")
         given = ["--data", str(folder / "x.csv"), "--target", TARGET]
         # The table is prepared before, by a process that is not of the tree.
         searched(folder, [str(ROOT / "steps" / "prepare.py"), *given])
         for workers in (1, 2):
-            search = [str(ROOT / "steps" / "tune_multi.py"), *given, "--models", models, "--max_evals", str(trials)]
-            search += ["--parallelism", str(workers), "--timeout", "100000", "--fresh", "true"]
+            search = [str(ROOT / "steps" / "tune_multi.py"), *given, "--max_evals", str(trials)]
+            search += [
+                "--space",
+                str(folder / "space.yaml"),
+                "--parallelism",
+                str(workers),
+                "--timeout",
+                "100000",
+                "--fresh",
+                "true",
+            ]
             found[workers] = searched(folder, search)
             print(workers, found[workers], file=sys.stderr)
-    text = table_of(found, rows, trials, models)
+    text = table_of(found, rows, trials)
     print(text)
     if write:
         write_between(PAGE, MARKS, text)
+        draw(found)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ import click
 from pages import write_between
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "steps"))
 PAGE = ROOT / "docs" / "tax.md"
 MARKS = ("<!-- tax: begin -->", "<!-- tax: end -->")
 WAYS = {
@@ -37,12 +38,12 @@ WAYS = {
 }
 # Ways that take long are not repeated at the larger sizes.
 SMALL_ONLY = ("sparktrials", "storage")
+ONE_PROCESS = ("fmin", "callback", "storage")
 OPTIONS = ("--data", "churn", "--models", "svm,rf,logreg,dtc")
 
 
 def objective_of() -> tuple[Any, Any, Any]:
     """Prepare the sample, and return its objective, the space and the metric."""
-    sys.path.insert(0, str(ROOT / "steps"))
     import pandas as pd
 
     from lifecycle.adapters import preparation, sources
@@ -240,7 +241,7 @@ def text_of(found: dict[int, dict[str, list[dict[str, Any]]]], left_out: dict[st
     for trials, ways in found.items():
         for way, runs in ways.items():
             middle = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
-            workers = 1 if way in ("fmin", "callback", "storage") else 2
+            workers = 1 if way in ONE_PROCESS else 2
             due = middle["work"] / workers
             command = f"{middle['command']:.1f}" if "command" in middle else ""
             own = f"{middle['own work']:.1f}" if "own work" in middle else ""
@@ -252,6 +253,19 @@ def text_of(found: dict[int, dict[str, list[dict[str, Any]]]], left_out: dict[st
             )
     lines += ["", *(f"Left out: {WAYS[way]}, without {what}." for way, what in left_out.items())]
     return "\n".join(lines).rstrip()
+
+
+def draw(found: dict[int, dict[str, list[dict[str, Any]]]]) -> None:
+    """Draw what a trial costs above its fit and score, by way and number of trials."""
+    from charts import draw_bars
+
+    sizes: dict[str, dict[str, float]] = {}
+    for trials, ways in found.items():
+        for way, runs in ways.items():
+            above = [run["search"] - run["work"] / (1 if way in ONE_PROCESS else 2) for run in runs]
+            sizes.setdefault(WAYS[way], {})[f"{trials:,} trials"] = statistics.median(above) / trials
+    title = "What a trial costs above its fit and score"
+    draw_bars(PAGE.with_name("tax.png"), title, "seconds a trial (0.001 stands for less)", sizes)
 
 
 @click.command()
@@ -283,6 +297,7 @@ def main(trials: str, ways: str, repeats: int, write: bool, way: str | None) -> 
     print(text)
     if write:
         write_between(PAGE, MARKS, text)
+        draw(found)
 
 
 if __name__ == "__main__":
