@@ -271,3 +271,25 @@ def test_on_test_rows_there_is_a_comparison_and_no_correction(new_store: Callabl
     assert all(one.data.metrics["size_mb"] > 0 for one in trials)
     assert not [one for one in trials if (store.artifacts(one) / "oof.parquet").exists()]
     assert json.loads((store.artifacts(run) / "settings.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.whole
+def test_defaults_that_take_too_long_are_left_out_and_the_search_ends_well(
+    new_store: Callable[[], Any], tmp_path: Path
+) -> None:
+    """The declared forest is one stump; at its defaults, a hundred grown trees on noise take far longer than allowed."""
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame(rng.normal(size=(8_000, 12)), columns=[f"x{number}" for number in range(12)])
+    rows.assign(y=np.where(rng.random(8_000) < 0.5, "yes", "no")).to_csv(tmp_path / "noise.csv", index=False)
+    (tmp_path / "space.yaml").write_text("rf: {n_estimators: 1, max_depth: 1}\n")
+    store = new_store()
+    store.script(
+        "tune_multi",
+        *("--data", tmp_path / "noise.csv", "--target", "y", "--space", tmp_path / "space.yaml"),
+        *("--max_evals", "1", "--trial_timeout", "2"),
+    ).well()
+    [search] = store.steps("tune_multi")
+    found = search.data.metrics
+    assert search.info.status == "FINISHED"
+    assert {"test_f1_low", "diff_dummy_f1"} <= set(found)
+    assert not {name for name in found if "default" in name}

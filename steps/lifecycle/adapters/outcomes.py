@@ -16,7 +16,7 @@ from lifecycle.honest import Compared, Corrected, Interval, Predictions, truth_o
 from lifecycle.metrics import Metric, best_constant
 from lifecycle.search import simplicity, standard_errors
 from lifecycle.table import TestRows
-from lifecycle.trials import FAILED, FINISHED, INFEASIBLE, Objective, Task, TrialRecord, said_by
+from lifecycle.trials import FAILED, FINISHED, INFEASIBLE, Objective, TrialRecord, said_by
 
 WINNER, DEFAULT, DUMMY = "winner", "default", "dummy"
 COMPARISON = "comparison.csv"
@@ -28,6 +28,7 @@ def log(
     objective: Objective,
     records: list[TrialRecord],
     best: TrialRecord,
+    defaults: TrialRecord,
     model: Pipeline,
     test: TestRows,
 ) -> None:
@@ -40,17 +41,19 @@ def log(
     metric : Metric
         What it chose by.
     objective : Objective
-        Fits the model at its defaults.
+        Fits the model at its defaults on all training rows.
     records : list of TrialRecord
         All of the search; those that finished bear their out-of-fold predictions, or the ten best do.
     best : TrialRecord
         The winner's.
+    defaults : TrialRecord
+        Of the winner's estimator at its defaults; one that failed is left out of the comparison.
     model : Pipeline
         The winner, fitted on all training rows.
     test : TestRows
         Handed out for the winner.
     """
-    defaults, said = _predictions(step, metric, objective, best, model, test)
+    said = _predictions(step, metric, objective, defaults, model, test)
     truth = truth_of(step.contract, test.labels)
     compared = honest.compared(step.contract, metric, truth, list(said.values()), objective.seed)
     beside = dict(zip(said, compared, strict=True))
@@ -58,7 +61,7 @@ def log(
     found = _bounds(f"test_{name}", beside[WINNER].score)
     if DEFAULT in beside:
         found[f"default_test_{name}"] = beside[DEFAULT].score.value
-    if objective.test is None:
+    if objective.test is None and defaults.status != FAILED:
         found[f"default_cv_{name}"] = defaults.score
     for other in (DEFAULT, DUMMY):
         if other in beside:
@@ -76,17 +79,16 @@ def log(
 
 
 def _predictions(
-    step: Step, metric: Metric, objective: Objective, best: TrialRecord, model: Pipeline, test: TestRows
-) -> tuple[TrialRecord, dict[str, Predictions]]:
-    """Return the record of the model at its defaults, and what the three models say of the test rows."""
+    step: Step, metric: Metric, objective: Objective, defaults: TrialRecord, model: Pipeline, test: TestRows
+) -> dict[str, Predictions]:
+    """Return what the winner, the model at its defaults and the best constant say of the test rows."""
     contract = step.contract
     said = {WINNER: said_by(contract, model, test.rows)}
-    defaults = objective(-1, Task({"model": best.values["model"]}))
     if defaults.status != FAILED:
         plain = objective.refit(defaults.values, defaults.threshold)
         said[DEFAULT] = said_by(contract, plain, test.rows)
     said[DUMMY] = constant(step, metric, len(test.labels))
-    return defaults, said
+    return said
 
 
 def constant(step: Step, metric: Metric, rows: int) -> Predictions:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import asdict
 from typing import Any
 
@@ -26,7 +27,7 @@ from lifecycle.search import Suggester, best_record, run_search
 from lifecycle.settings import SearchSettings, one_of, parse_names, step_key
 from lifecycle.spaces import Space, Values, holds
 from lifecycle.table import TestRows
-from lifecycle.trials import FAILED, FINISHED, INFEASIBLE, PRUNED, Limits, Objective, TrialRecord
+from lifecycle.trials import FAILED, FINISHED, INFEASIBLE, PRUNED, Limits, Objective, Task, TrialRecord
 
 # Options that are handed to the settings as typed.
 AS_TYPED = (
@@ -151,14 +152,25 @@ def run(step: Step) -> None:
         step.table, metric, settings.seed, test, settings.log_models == "all", bool(settings.threshold), limits
     )
     with Heartbeat(step.run):
-        records = _trials(step, settings, metric, objective)
-        best = best_record(records, metric, step.contract.task, limits)
+        records, best, defaults = _trials(step, settings, metric, objective, limits)
         _draw(step, records, metric, test)
-        _finish(step, metric, objective, records, best, test or step.test_rows())
+        _finish(step, metric, objective, records, best, defaults, test or step.test_rows())
 
 
-def _trials(step: Step, settings: SearchSettings, metric: Metric, objective: Objective) -> list[TrialRecord]:
-    """Run the search; every trial is a child run from the moment it is handed to the engine."""
+def _trials(
+    step: Step, settings: SearchSettings, metric: Metric, objective: Objective, limits: Limits
+) -> tuple[list[TrialRecord], TrialRecord, TrialRecord]:
+    """Run the search; every trial is a child run from the moment it is handed to the engine.
+
+    Returns
+    -------
+    records : list of TrialRecord
+        All trials.
+    best : TrialRecord
+        The winner's.
+    defaults : TrialRecord
+        Of the winner's estimator at its defaults, which is no trial.
+    """
     selected = f"{'test' if settings.select_on == 'test' else 'cv'}_{metric.name}"
     space = space_of(settings.space) if settings.space else space_for(settings.models, step.contract)
     first = first_points(space, step.contract.task) + _warm(step, settings, metric, space)
@@ -195,19 +207,26 @@ def _trials(step: Step, settings: SearchSettings, metric: Metric, objective: Obj
     with Interruption() as interruption:
         try:
             with _engine(settings, objective) as engine:
-                records = run_search(settings, suggester, engine, started, ended, past.records, interruption.asked)
+                try:
+                    records = run_search(settings, suggester, engine, started, ended, past.records, interruption.asked)
+                finally:
+                    step.run.log(metrics={"search_seconds": time.perf_counter() - began})
+                    progress.close()
+                best = best_record(records, metric, step.contract.task, limits)
+                # Where trials run, so that it is as safe from what hangs or crashes as they are.
+                beside = engine.submit(len(records), Task({"model": best.values["model"]}))
+                if interruption.asked in wait([beside, interruption.asked], return_when=FIRST_COMPLETED).done:
+                    raise KeyboardInterrupt
         except KeyboardInterrupt:
             _end_open(step, open_ones)
             _say_interrupted(step, settings, metric, selected, list(done.values()))
             raise
         finally:
             _end_open(step, open_ones)
-            step.run.log(metrics={"search_seconds": time.perf_counter() - began})
-            progress.close()
     for record in past.records:
         if record.status == FINISHED:
             record.out_of_fold = predictions.of_child(record.run_id, step.table)
-    return records
+    return records, best, beside.result()
 
 
 def _end_open(step: Step, open_ones: dict[int, str]) -> None:
@@ -283,6 +302,7 @@ def _finish(
     objective: Objective,
     records: list[TrialRecord],
     best: TrialRecord,
+    defaults: TrialRecord,
     test: TestRows,
 ) -> None:
     failed = sum(record.status == FAILED for record in records)
@@ -312,7 +332,7 @@ def _finish(
     choice = MODELS[step.contract.task][best.values["model"]]
     finals.log_final(step, model, choice.label, choice.rank, known, test)
     with threadpool_limits(1):
-        outcomes.log(step, metric, objective, records, best, model, test)
+        outcomes.log(step, metric, objective, records, best, defaults, model, test)
 
 
 def _draw(step: Step, records: list[TrialRecord], metric: Metric, test: TestRows | None) -> None:
