@@ -159,6 +159,9 @@ def main(rows: int, trials: int, write: bool) -> None:
                 "100000",
                 "--fresh",
                 "true",
+                # Of the trees at their defaults, which are beside the point and grow for minutes.
+                "--trial_timeout",
+                "60",
             ]
             found[workers] = searched(folder, search)
             print(workers, found[workers], file=sys.stderr)
