@@ -277,7 +277,7 @@ def test_on_test_rows_there_is_a_comparison_and_no_correction(new_store: Callabl
 def test_defaults_that_take_too_long_are_left_out_and_the_search_ends_well(
     new_store: Callable[[], Any], tmp_path: Path
 ) -> None:
-    """The declared forest is one stump; at its defaults, a hundred grown trees on noise take far longer than allowed."""
+    """The declared forest is one stump; at its defaults a hundred grown trees take far longer than allowed."""
     rng = np.random.default_rng(0)
     rows = pd.DataFrame(rng.normal(size=(8_000, 12)), columns=[f"x{number}" for number in range(12)])
     rows.assign(y=np.where(rng.random(8_000) < 0.5, "yes", "no")).to_csv(tmp_path / "noise.csv", index=False)
