@@ -217,6 +217,7 @@ class _Search:
         self._repeats: dict[int, list[tuple[int, Values]]] = {}
         self._news: list[tuple[int, Values] | TrialRecord] = []
         self._asked = self._told = 0
+        self._called_back = False
         self._best: tuple[int, float] = (-1, float("inf"))
         self._losses: list[list[float]] = []
 
@@ -227,8 +228,8 @@ class _Search:
         return self._asked >= self.settings.max_evals or not self._in_time() or self._without_gain()
 
     def seconds_left(self) -> float | None:
-        """Return how long a trial that waits for a worker may still begin; None where that does not matter."""
-        return max(self.deadline - time.monotonic(), 0) if self._in_time() else None
+        """Return how long a trial that waits for a worker may still begin; None where none waits any more."""
+        return None if self._called_back else max(self.deadline - time.monotonic(), 0)
 
     def end(self, future: "Future[TrialRecord]") -> TrialRecord:
         """Return the record of a trial that is done, which is under way no more."""
@@ -237,6 +238,7 @@ class _Search:
 
     def call_back(self) -> None:
         """Take back what no worker has begun."""
+        self._called_back = True
         for future in [future for future in self.pending if future.cancel()]:
             del self.pending[future]
 

@@ -298,6 +298,19 @@ def test_a_trial_that_waits_for_a_worker_when_the_time_is_over_is_not_begun():
     assert [record.number for record in records] == engine.ended == [0]
 
 
+def test_a_trial_that_waits_for_a_worker_is_not_begun_where_the_time_ran_out_in_mid_write():
+    """The store takes longer than all may: when it has been written to, nothing is left of the time to wait for."""
+    with OutOfOrder(1, seconds=0.4).at_work() as engine:
+        records = run_search(
+            settings(timeout=0.1),
+            Suggester(SPACE, "rand", F1, 1),
+            engine,
+            lambda number, values: time.sleep(0.06),
+            lambda _: None,
+        )
+    assert [record.number for record in records] == engine.ended == [0]
+
+
 # ------------------------------------------------------------------------------ what is done already
 
 
