@@ -83,7 +83,9 @@ class Choice:
     def compile(self, label: str) -> Any:
         """Return hyperopt's node, whose point is the option's index."""
         if self.weights:
-            return hp.pchoice(label, [(weight, place) for place, weight in enumerate(self.weights)])
+            # Rounded probabilities, 1 together but for the last places, are none to NumPy where they are over 1.
+            total = sum(self.weights)
+            return hp.pchoice(label, [(weight / total, place) for place, weight in enumerate(self.weights)])
         return hp.choice(label, list(range(len(self.options))))
 
     def value(self, point: Any) -> Any:

@@ -250,6 +250,12 @@ def test_steps_that_are_no_binary_fractions_are_written_as_people_do(one: Range,
     assert {len(str(number)) for number in found} <= {2, 3}
 
 
+def test_probabilities_that_are_rounded_will_do():
+    space = {"m": {"k": Choice(("a", "b", "c"), (0.5000003, 0.5000003, 1e-8))}}
+    [document] = rand.suggest([0], Domain(lambda point: 0.0, compile_space(space)), Trials(), 1)
+    assert document["misc"]["vals"]["m.k"][0] in (0, 1, 2)
+
+
 def test_options_come_up_as_often_as_their_probability_says():
     found = draws(Choice(("a", None), (0.9, 0.1)), 400)
     assert 330 < found.count("a") < 390
