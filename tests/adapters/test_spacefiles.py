@@ -72,6 +72,15 @@ def test_without_a_file_the_models_own_ranges_are_searched() -> None:
     assert space_for(("svm",), CONTRACT)["svm"]["C"] != LogUniform(0.001, 100)
 
 
+def test_ranges_of_one_model_may_be_taken_over_into_another(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text("logreg: &same {C: 2.0, class_weight: balanced}\nsvm: {<<: *same, C: 3.0}\n")
+    assert json.loads(spacefiles.read(str(path)))["svm"] == {
+        "C": {"choice": [3.0]},
+        "class_weight": {"choice": ["balanced"]},
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -84,6 +93,9 @@ def test_without_a_file_the_models_own_ranges_are_searched() -> None:
             "space: '{path}', line 3 is no YAML that can be read: 'rf' stands twice.",
         ),
         ("logreg: !!python/object/apply:os.getcwd []\n", "space: '{path}', line 1 is no YAML that can be read: .*"),
+        ("rf: {}\nlogreg: {C: 2020-13-45}\n", "space: '{path}', line 2 is no YAML that can be read: '2020-13-45' is no .*"),
+        ("logreg: {C: !!int many}\n", "space: '{path}', line 1 is no YAML that can be read: 'many' is no int."),
+        (f"rf: {'[' * 3000}", "space: '{path}' is no YAML that can be read: it is nested too deep."),
         ("logreg: \x00\n", "space: '{path}' is no YAML that can be read: .*"),
         ("logreg: {C: {unifrom: [1, 2]}}\n", "space: 'unifrom' is no distribution .* Did you mean uniform?"),
     ],
