@@ -517,7 +517,8 @@ class Objective:
     def _prune(self, record: TrialRecord, folds: Sequence[FoldResult], loss: float) -> None:
         """Make the record of a trial that cannot win; what was seen of it is tracked as partial."""
         record.status = PRUNED
-        names = folds[0].scores
+        # A fold without some class has no area under the curve.
+        names = [name for name in folds[0].scores if all(name in fold.scores for fold in folds)]
         record.metrics = {f"cv_partial_{name}": float(np.mean([fold.scores[name] for fold in folds])) for name in names}
         record.score = -loss if self.metric.greater_is_better else loss
 
