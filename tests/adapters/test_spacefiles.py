@@ -93,7 +93,10 @@ def test_ranges_of_one_model_may_be_taken_over_into_another(tmp_path: Path) -> N
             "space: '{path}', line 3 is no YAML that can be read: 'rf' stands twice.",
         ),
         ("logreg: !!python/object/apply:os.getcwd []\n", "space: '{path}', line 1 is no YAML that can be read: .*"),
-        ("rf: {}\nlogreg: {C: 2020-13-45}\n", "space: '{path}', line 2 is no YAML that can be read: '2020-13-45' is no .*"),
+        (
+            "rf: {}\nlogreg: {C: 2020-13-45}\n",
+            "space: '{path}', line 2 is no YAML that can be read: '2020-13-45' is no .*",
+        ),
         ("logreg: {C: !!int many}\n", "space: '{path}', line 1 is no YAML that can be read: 'many' is no int."),
         (f"rf: {'[' * 3000}", "space: '{path}' is no YAML that can be read: it is nested too deep."),
         ("logreg: \x00\n", "space: '{path}' is no YAML that can be read: .*"),

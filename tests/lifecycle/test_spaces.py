@@ -87,7 +87,10 @@ seeds = st.integers(0, 2**31 - 1)
         (lambda: Uniform(0, 1.7e308), r"a uniform range needs numbers up to 1e\+100, got 0 and 1.7e\+308"),
         (lambda: LogNormal(1000, 1), "a lognormal range needs mu and sigma of the logarithm, got 1000 and 1, whose"),
         (lambda: Steps(1, 10**400), r"a range in steps needs numbers up to 1e\+100, got 1"),
-        (lambda: Steps(0.0, 1e20, 1e-10), r"a range in steps needs at most 1e\+15 multiples of the step, got one of 1e"),
+        (
+            lambda: Steps(0.0, 1e20, 1e-10),
+            r"a range in steps needs at most 1e\+15 multiples of the step, got one of 1e",
+        ),
         (lambda: Rounded(LogUniform(1.0, 1e20), 1e-10), r"a rounded range needs at most 1e\+15 multiples of the step"),
         (lambda: Rounded(Normal(0, 1), 5e-324), "a rounded range needs a step of at least 1e-100, got 5e-324"),
         (lambda: Integers(0, 10**9), "a randint range needs at most 1,000,000 numbers, got 1,000,000,000"),
