@@ -136,6 +136,17 @@ def test_a_record_comes_back_as_it_was(store: Any) -> None:
     assert told.data.tags[memory.REPEAT_OF] == "zero"
 
 
+def test_a_record_longer_than_a_tag_comes_back_whole(store: Any) -> None:
+    scores = tuple(1 / (3 + fold) for fold in range(1_000))
+    done = TrialRecord(0, {"model": "rf"}, FAILED, folds_done=1_000, fold_scores=scores, error="\U0001f600" * 1_000)
+    # As many characters as a store takes.
+    assert max(map(len, memory.record_tags(done, {}).values())) <= 8_000
+    parent = begun(store, owner=DEAD)
+    child(store, parent, done, "FAILED")
+    [back] = memory.take(begun(store), parent.run_id).records
+    assert (back.fold_scores, back.error, back.folds_done) == (scores, done.error, 1_000)
+
+
 def test_what_was_under_way_is_marked_killed_and_what_was_done_as_done(store: Any) -> None:
     """Also where who did it had no time to say that it had ended, or was told that it was killed."""
     values = {"model": "logreg", "C": 1.0, "solver": "lbfgs"}

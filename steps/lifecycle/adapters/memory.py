@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import count, takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 OWNER, HEARTBEAT = "lifecycle.owner", "lifecycle.heartbeat"
 RESUMES, RESUMED_BY = "lifecycle.resumes", "lifecycle.resumed_by"
 RECORD, REPEAT_OF = "lifecycle.record", "lifecycle.repeat_of"
+# A longer tag would be cut, and half a record is none: folds by the hundred have a score each.
+LONGEST_TAG = 8_000
 BEAT_SECONDS, DEAD_SECONDS = 5.0, 60.0
 SEARCHES = ("tune_lr", "tune_multi")
 # A search may have been gone on with many times; a circle of claims, which cannot be, must not hang the start.
@@ -166,14 +169,21 @@ def record_tags(record: TrialRecord, child_of: Mapping[int, str]) -> dict[str, s
         "repeat_of": record.repeat_of,
         "error": record.error[:1000],
     }
-    tags = {RECORD: json.dumps(kept)}
+    text = json.dumps(kept)
+    parts = [text[begin : begin + LONGEST_TAG] for begin in range(0, len(text), LONGEST_TAG)]
+    tags = {_part(place): part for place, part in enumerate(parts)}
     if record.repeat_of is not None:
         tags[REPEAT_OF] = child_of[record.repeat_of]
     return tags
 
 
+def _part(place: int) -> str:
+    return f"{RECORD}.{place}" if place else RECORD
+
+
 def _record_of(child: "Run") -> TrialRecord:
-    kept, metrics = json.loads(child.data.tags[RECORD]), dict(child.data.metrics)
+    tags, metrics = child.data.tags, dict(child.data.metrics)
+    kept = json.loads("".join(tags[part] for part in takewhile(tags.__contains__, map(_part, count()))))
     own = {name: metrics.pop(name, float("nan")) for name in ("fit_seconds", "score_seconds", "latency_ms", "size_mb")}
     params = {name: value for name, value in child.data.params.items() if name != "model"}
     return TrialRecord(
