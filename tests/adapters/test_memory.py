@@ -20,6 +20,7 @@ import pytest
 
 from lifecycle.adapters import memory, tracking
 from lifecycle.errors import UserError
+from lifecycle.metrics import REGRESSION
 from lifecycle.trials import FAILED, PRUNED, TrialRecord
 
 NOW = 1_700_000_000.0
@@ -211,6 +212,52 @@ def test_a_chain_is_read_whole_each_trial_once(store: Any) -> None:
     child(store, other, TrialRecord(1, values, score=0.2), "FINISHED")
     past = memory.take(begun(store), other.run_id)
     assert [(record.number, record.score) for record in past.records] == [(0, 0.1), (1, 0.2)]
+
+
+CONTRACT = {"target": "y", "task": "regression", "classes": (), "columns": [{"name": "x", "role": "numeric"}]}
+
+
+def artifacts_of(tmp_path: Path, **contents: Any) -> Callable[[str, str], Path]:
+    """Stand for the artifacts that a search and what prepared its table have."""
+    for name, content in contents.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    return lambda run_id, name: tmp_path / Path(name).name
+
+
+def test_a_warm_start_goes_by_the_metric_of_the_search_that_begins(
+    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The earlier one went by RMSE, of which less is better; the later one wants the greatest R2."""
+    monkeypatch.setattr(
+        tracking, "artifact", artifacts_of(tmp_path, settings={"prepared_run_id": "p"}, contract=CONTRACT)
+    )
+    earlier = begun(store)
+    for number, r2 in enumerate((0.1, 0.9, 0.5)):
+        metrics = {"cv_rmse": 1 - r2, "cv_r2": r2}
+        child(store, earlier, TrialRecord(number, {"n": number}, score=1 - r2, metrics=metrics), "FINISHED")
+    found = memory.points_of(begun(store), earlier.run_id, memory.same_contract(CONTRACT), REGRESSION["r2"], False)
+    assert found == [{"n": 1}, {"n": 2}, {"n": 0}]
+
+
+def test_points_that_know_the_test_rows_begin_no_search_that_these_are_to_judge(
+    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        tracking, "artifact", artifacts_of(tmp_path, settings={"prepared_run_id": "p"}, contract=CONTRACT)
+    )
+    earlier, metric = begun(store), REGRESSION["rmse"]
+    store.client.set_tag(earlier.run_id, "optimistic", "true")
+    for number in range(3):
+        metrics = {"test_rmse": 9.0 - number}
+        child(store, earlier, TrialRecord(number, {"n": number}, score=9.0 - number, metrics=metrics), "FINISHED")
+    with pytest.raises(
+        UserError,
+        match=r"^warm_start: \w+ went by the test rows \(select_on=test\), which could then not judge this search; "
+        r"begin with a search over folds, or without\.$",
+    ):
+        memory.points_of(begun(store), earlier.run_id, memory.same_contract(CONTRACT), metric, False)
+    found = memory.points_of(begun(store), earlier.run_id, memory.same_contract(CONTRACT), metric, True)
+    assert found == [{"n": 2}, {"n": 1}, {"n": 0}]
 
 
 # As a user types it.

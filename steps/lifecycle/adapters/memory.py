@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from lifecycle.adapters import tracking
 from lifecycle.adapters.tracking import StepRun
 from lifecycle.errors import UserError, listed
+from lifecycle.metrics import Metric
 from lifecycle.settings import NOT_IN_THE_KEY
 from lifecycle.trials import FAILED, FINISHED, TrialRecord
 
@@ -377,8 +378,12 @@ def take(run: StepRun, past_id: str) -> Past:
     return Past(past_id, [records[number] for number in sorted(records)])
 
 
-def points_of(run: StepRun, run_id: str, contract: Mapping[str, Any], greater_is_better: bool) -> list[dict[str, Any]]:
+def points_of(
+    run: StepRun, run_id: str, contract: Mapping[str, Any], metric: Metric, on_test: bool
+) -> list[dict[str, Any]]:
     """Return the values of an earlier search's finished trials, the best first.
+
+    The earlier search may have gone by another metric; its trials track every metric of the task.
 
     Parameters
     ----------
@@ -388,15 +393,22 @@ def points_of(run: StepRun, run_id: str, contract: Mapping[str, Any], greater_is
         The option ``warm_start``.
     contract : mapping
         What must agree, as `same_contract` gives it.
-    greater_is_better : bool
-        Of the metric.
+    metric : Metric
+        What is best.
+    on_test : bool
+        Whether the search that is to begin selects on the test rows too.
 
     Raises
     ------
     UserError
-        Where the run is no search, or its table has another contract; says what differs.
+        Where the run is no search, went by test rows that are to judge this one, or its table has another contract;
+        says what differs.
     """
-    _search_of(run_id, run.step, "warm_start")
+    if "optimistic" in _search_of(run_id, run.step, "warm_start").data.tags and not on_test:
+        raise UserError(
+            f"warm_start: {run_id} went by the test rows (select_on=test), which could then not judge this search; "
+            "begin with a search over folds, or without."
+        )
     prepared = _settings_of(run_id, "warm_start")["prepared_run_id"]
     then = json.loads(tracking.artifact(prepared, "prepared/contract.json").read_text(encoding="utf-8"))
     other = same_contract(then)
@@ -419,9 +431,14 @@ def points_of(run: StepRun, run_id: str, contract: Mapping[str, Any], greater_is
                     records.setdefault(record.number, record)
     if not records:
         raise UserError(f"warm_start: {run_id} has no finished trial to begin with; name another search.")
-    sign = -1.0 if greater_is_better else 1.0
-    ordered = sorted(records.values(), key=lambda record: (sign * record.score, record.number))
-    return [record.values for record in ordered]
+    losses = {number: _loss(record, metric) for number, record in records.items()}
+    return [records[number].values for number in sorted(records, key=lambda number: (losses[number], number))]
+
+
+def _loss(record: TrialRecord, metric: Metric) -> float:
+    """Return what a trial lost by a metric, which need not be the one that its search went by; infinite if unknown."""
+    scores = [record.metrics[name] for rows in ("cv", "test") if (name := f"{rows}_{metric.name}") in record.metrics]
+    return metric.loss(scores[0]) if scores else float("inf")
 
 
 def same_contract(contract: Mapping[str, Any]) -> dict[str, Any]:
