@@ -260,6 +260,42 @@ def test_points_that_know_the_test_rows_begin_no_search_that_these_are_to_judge(
     assert found == [{"n": 2}, {"n": 1}, {"n": 0}]
 
 
+def test_of_two_spaces_or_contracts_the_parts_that_differ_are_told(
+    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are long, and alike at their beginning."""
+    ranges = {"logreg": {"C": {"loguniform": [0.001, 100.0]}, "class_weight": {"choice": ["balanced", None]}}}
+    both = [ranges | {"rf": {"max_depth": {"quniform": [2, most, 1]}}} for most in (9, 12)]
+    then, now = (
+        {"table": {"seed": 1}, "data_sha256": "d", "code_sha256": "c", "own": {"space": json.dumps(one)}}
+        for one in both
+    )
+    with pytest.raises(
+        UserError,
+        match=r"^resume: r tried other points \(space rf max_depth quniform was \[2, 9, 1\] and is \[2, 12, 1\]\); "
+        r"give the same options\.$",
+    ):
+        memory._check_same("r", then, now)
+    memory._check_same("r", then, then)
+    wide = [{"name": f"column {place}", "role": "numeric"} for place in range(20)]
+    other = CONTRACT | {"columns": [*wide[:-1], {"name": "column 19", "role": "text"}]}
+    monkeypatch.setattr(
+        tracking,
+        "artifact",
+        artifacts_of(tmp_path, settings={"prepared_run_id": "p"}, contract=CONTRACT | {"columns": wide}),
+    )
+    earlier = begun(store)
+    with pytest.raises(
+        UserError,
+        match=r'^warm_start: \w+ searched a table of another contract \(columns column 19 was "numeric" and is '
+        r'"text"\); ',
+    ):
+        memory.points_of(begun(store), earlier.run_id, memory.same_contract(other), REGRESSION["r2"], False)
+    none = CONTRACT | {"columns": [{"name": "column 0", "role": "numeric"}]}
+    with pytest.raises(UserError, match=r'\(columns column 1 was "numeric" and is null; .*; and 14 more\); '):
+        memory.points_of(begun(store), earlier.run_id, memory.same_contract(none), REGRESSION["r2"], False)
+
+
 # As a user types it.
 
 

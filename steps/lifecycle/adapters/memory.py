@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import count, takewhile
@@ -34,6 +34,7 @@ BEAT_SECONDS, DEAD_SECONDS = 5.0, 60.0
 SEARCHES = ("tune_lr", "tune_multi")
 # A search may have been gone on with many times; a circle of claims, which cannot be, must not hang the start.
 LONGEST_CHAIN = 1_000
+MOST_TOLD = 5
 
 
 @cache
@@ -312,25 +313,45 @@ def _check_same(run_id: str, then: Mapping[str, Any], now: Mapping[str, Any]) ->
     # As they are written, so that they can be compared with what was.
     now = json.loads(json.dumps(now, default=str))
     differ = [
-        f"{name} was {_short(then['table'].get(name))} and is {_short(value)}"
+        one
         for name, value in now["table"].items()
-        if then["table"].get(name) != value and name not in ("data", "test_data")
+        if name not in ("data", "test_data")
+        for one in _differences(name, then["table"].get(name), value)
     ]
     if then["data_sha256"] != now["data_sha256"]:
         differ.insert(0, f"data was {then['table'].get('data')} and is {now['table'].get('data')}, with other bytes")
     if differ:
-        raise UserError(f"resume: {run_id} searched another table ({'; '.join(differ)}); give the same options.")
+        raise UserError(f"resume: {run_id} searched another table ({_told(differ)}); give the same options.")
     differ = [
-        f"{name} was {_short(then['own'].get(name))} and is {_short(value)}"
+        one
         for name, value in now["own"].items()
-        if name not in NOT_IN_THE_KEY and then["own"].get(name) != value
+        if name not in NOT_IN_THE_KEY
+        for one in _differences(name, _opened(name, then["own"].get(name)), _opened(name, value))
     ]
     if differ:
-        raise UserError(f"resume: {run_id} tried other points ({'; '.join(differ)}); give the same options.")
+        raise UserError(f"resume: {run_id} tried other points ({_told(differ)}); give the same options.")
     if then["code_sha256"] != now["code_sha256"]:
         raise UserError(
             f"resume: steps/ or the lock has changed since {run_id}, so its scores are of other code; start anew."
         )
+
+
+def _opened(name: str, value: Any) -> Any:
+    """Return a setting for comparison; a declared space is a text of many parts."""
+    return json.loads(value) if name == "space" and value else value
+
+
+def _differences(name: str, then: Any, now: Any) -> list[str]:
+    """Say what has become another value; of what holds others by name, such as a space, say which of them."""
+    if isinstance(then, Mapping) and isinstance(now, Mapping) and set(then) & set(now):
+        parts = dict.fromkeys([*now, *then])
+        return [one for part in parts for one in _differences(f"{name} {part}", then.get(part), now.get(part))]
+    return [] if then == now else [f"{name} was {_short(then)} and is {_short(now)}"]
+
+
+def _told(differ: Sequence[str]) -> str:
+    more = f"; and {len(differ) - MOST_TOLD} more" if len(differ) > MOST_TOLD else ""
+    return "; ".join(differ[:MOST_TOLD]) + more
 
 
 def _short(value: Any) -> str:
@@ -412,14 +433,10 @@ def points_of(
     prepared = _settings_of(run_id, "warm_start")["prepared_run_id"]
     then = json.loads(tracking.artifact(prepared, "prepared/contract.json").read_text(encoding="utf-8"))
     other = same_contract(then)
-    differ = [
-        f"{name} was {_short(other[name])} and is {_short(value)}"
-        for name, value in contract.items()
-        if other[name] != value
-    ]
+    differ = [one for name, value in contract.items() for one in _differences(name, other[name], value)]
     if differ:
         raise UserError(
-            f"warm_start: {run_id} searched a table of another contract ({'; '.join(differ)}); "
+            f"warm_start: {run_id} searched a table of another contract ({_told(differ)}); "
             "begin with a search over the same columns, or without."
         )
     records: dict[int, TrialRecord] = {}
