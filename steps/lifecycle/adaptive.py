@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+from hyperopt import STATUS_OK, trials_from_docs
 
 from lifecycle.errors import UserError
 
@@ -52,15 +53,23 @@ def suggest(new_ids: list[int], domain: Any, trials: Any, seed: int) -> list[dic
     """
     from hyperopt import atpe
 
-    for trial in trials.trials:
-        for name in ("book_time", "refresh_time"):
-            trial[name] = trial[name] or NO_TIME
+    known = trials_from_docs(_with_losses(trials.trials), validate=False)
     before, numpy_before = random.getstate(), np.random.get_state()
     random.seed(seed)
     np.random.seed(seed)
     try:
-        documents: list[dict[str, Any]] = atpe.suggest(new_ids, domain, trials, seed)
+        documents: list[dict[str, Any]] = atpe.suggest(new_ids, domain, known, seed)
     finally:
         random.setstate(before)
         np.random.set_state(numpy_before)
     return documents
+
+
+def _with_losses(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give times to trials, and those that failed the worst loss of any: ATPE asks all for both."""
+    losses = [document["result"]["loss"] for document in documents if "loss" in document["result"]]
+    if not losses:
+        return []
+    failed = {"status": STATUS_OK, "loss": max(losses)}
+    times = {"book_time": NO_TIME, "refresh_time": NO_TIME}
+    return [one | times | {"result": one["result"] if "loss" in one["result"] else failed} for one in documents]

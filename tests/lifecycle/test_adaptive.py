@@ -12,7 +12,7 @@ from lifecycle import adaptive
 from lifecycle.metrics import BINARY
 from lifecycle.search import Suggester
 from lifecycle.spaces import Choice, LogUniform, Steps, Values, compile_space, point_for, values_of
-from lifecycle.trials import TrialRecord
+from lifecycle.trials import FAILED, FINISHED, TrialRecord
 
 SPACE = {"a": {"x": LogUniform(0.01, 10), "n": Steps(1, 9)}, "b": {"w": Choice((None, "balanced"))}}
 
@@ -40,6 +40,19 @@ def test_a_seed_gives_the_same_points_and_leaves_chance_as_it_was():
     assert searched(4) != one
     for values in one:
         assert values_of(SPACE, point_for(SPACE, values)) == values
+
+
+def test_trials_that_failed_do_not_end_the_search():
+    """At first all of them; a failed one counts as the worst that was scored."""
+    pytest.importorskip("lightgbm")
+    suggester = Suggester(SPACE, "atpe", BINARY["accuracy"], 3)
+    for number in range(4):
+        values = suggester.ask(number)
+        failed = number != 2
+        suggester.tell(TrialRecord(number, values, FAILED if failed else FINISHED, float("nan") if failed else 0.7))
+    told = adaptive._with_losses(suggester._trials.trials)
+    assert [document["result"]["loss"] for document in told] == [-0.7] * 4
+    assert suggester._trials.statuses() == ["fail", "fail", "ok", "fail"]
 
 
 def test_without_lightgbm_it_is_refused(monkeypatch: pytest.MonkeyPatch, refused: Callable):
