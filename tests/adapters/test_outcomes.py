@@ -171,6 +171,15 @@ def test_without_folds_nothing_is_corrected_and_without_defaults_they_are_not_na
         )
 
 
+def test_what_the_test_rows_do_not_define_is_not_told_as_a_number() -> None:
+    nan = Interval(math.nan, math.nan, math.nan)
+    undefined = dict.fromkeys(BESIDE, Compared(nan, nan))
+    best = record(0, 0.7123)
+    assert outcomes.sentence(BINARY["roc_auc"], [best], best, undefined, CORRECTED) == (
+        "cv ROC AUC 0.712 was the best of 1; corrected for the choice 0.731; on the test rows ROC AUC is not defined."
+    )
+
+
 def test_a_winner_that_is_not_among_the_ten_best_is_corrected_too() -> None:
     """Its predictions are made again; the rule takes the simplest, which of a large table may have kept none."""
     records = [record(number, 0.9, metrics={"cv_f1": 0.9, "cv_f1_std": 0.1}, folds_done=3) for number in range(3)]

@@ -176,6 +176,9 @@ def sentence(
     if corrected is not None:
         parts.append(f"corrected for the choice {corrected.corrected.value:.3g}")
     mine = beside[WINNER].score
+    if np.isnan(mine.value):
+        # As an area under the curve of rows that lack a class.
+        return "; ".join([*parts, f"on the test rows {metric.label} is not defined"]) + "."
     text = f"on the test rows {mine.value:.3g} ({_ends(mine)})"
     against = []
     if DEFAULT in beside:
