@@ -201,7 +201,9 @@ def run_search(
     search.report(started, ended)
     if stop.done():
         raise KeyboardInterrupt
-    return [search.records[number] for number in sorted(search.records)]
+    # Also those of the past that the time was too short to come to.
+    reached = {number: record for number, record in search.past.items() if number < settings.max_evals}
+    return [record for _, record in sorted((reached | search.records).items())]
 
 
 class _Search:

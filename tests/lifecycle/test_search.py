@@ -353,6 +353,26 @@ def test_a_search_that_is_done_tries_nothing():
     assert (len(records), engine.ended) == (30, [])
 
 
+def test_what_is_done_counts_also_where_the_time_ends_before_it_is_come_to():
+    """At once, or while a trial that was under way keeps the search from those that were done after it."""
+    whole = []
+    with OutOfOrder(2).at_work() as engine:
+        run_search(settings(), Suggester(SPACE, "rand", F1, 1), engine, lambda *_: None, whole.append)
+    past = [record for record in whole if record.number not in (10, 11, 12)]
+    for seconds, again in ((1e-9, 0), (0.2, 1)):
+        with OutOfOrder(1, seconds=0.4).at_work() as engine:
+            records = run_search(
+                settings(timeout=seconds),
+                Suggester(SPACE, "rand", F1, 1),
+                engine,
+                lambda *_: None,
+                lambda _: None,
+                past,
+            )
+        assert engine.ended == [10][:again]
+        assert [record.number for record in records] == sorted([record.number for record in past] + engine.ended)
+
+
 def test_the_first_points_are_tried_first_and_known_to_hyperopt():
     first = [{"model": "logreg", "C": 1.0, "solver": "lbfgs"}, {"model": "rf", "n_estimators": 150, "max_depth": 7}]
     records = []
