@@ -470,6 +470,18 @@ def test_select_on_test_fits_once(counted: Callable):
     assert record.metrics["train_recall"] == record.metrics["test_recall"] == 1.0
 
 
+def test_a_model_is_kept_without_another_fit_than_its_own(counted: Callable):
+    """Of a threshold chosen on three folds the whole model is fitted once, and of a point over a limit not at all."""
+    test = HandedOut(TEXTS.rows, TEXTS.labels, np.ones(len(TEXTS.labels), dtype=bool))
+    Objective(TEXTS, BINARY["f1"], SEED, test, keep_models=True, choose_threshold=True)(0, Task(counted()))
+    assert Counted.fits == 3 + 1
+    record = Objective(TEXTS, BINARY["f1"], SEED, keep_models=True, limits=Limits(0.0, 1e-9))(0, Task(counted()))
+    assert (record.status, record.model) == (INFEASIBLE, None)
+    assert Counted.fits == 3 + 1 + 3
+    assert Objective(TEXTS, BINARY["f1"], SEED, keep_models=True)(0, Task(counted())).model is not None
+    assert Counted.fits == 3 + 1 + 3 + 3 + 1
+
+
 def test_seconds_of_fit_are_those_of_all_folds_and_of_fit_alone(counted: Callable):
     objective = Objective(TEXTS, BINARY["f1"], SEED)
     began = time.time()
