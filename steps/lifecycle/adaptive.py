@@ -13,6 +13,7 @@ import numpy as np
 from hyperopt import STATUS_OK, trials_from_docs
 
 from lifecycle.errors import UserError
+from lifecycle.spaces import Choice, LogNormal, Normal, Rounded, Space
 
 NO_TIME = datetime(2000, 1, 1)
 
@@ -30,6 +31,31 @@ def check_installed() -> None:
             "algo: atpe needs lightgbm, which is not installed; install it by "
             "`uv pip install lightgbm -c requirements.txt`, or use one of tpe, rand, anneal."
         )
+
+
+def check_space(space: Space) -> None:
+    """Refuse ranges that it does not know, all of which only a user declares.
+
+    Raises
+    ------
+    UserError
+        For the first of them.
+    """
+    for model, ranges in space.items():
+        for name, one in ranges.items():
+            match one:
+                case Choice(_, weights) if weights:
+                    unknown = "pchoice"
+                case Rounded(Normal(), _):
+                    unknown = "qnormal"
+                case Rounded(LogNormal(), _):
+                    unknown = "qlognormal"
+                case _:
+                    continue
+            raise UserError(
+                f"algo: atpe does not know {unknown} ({name} of {model}); declare another distribution, or use one of "
+                "tpe, rand, anneal."
+            )
 
 
 def suggest(new_ids: list[int], domain: Any, trials: Any, seed: int) -> list[dict[str, Any]]:

@@ -56,6 +56,15 @@ def test_only_the_models_asked_for_are_taken(space: str) -> None:
         searches.check(options(space=space, models="rf,svm"))
 
 
+def test_what_adaptive_tpe_does_not_know_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    pytest.importorskip("lightgbm")
+    path = tmp_path / "space.yaml"
+    path.write_text("logreg: {penalty: {pchoice: [[0.5, l1], [0.5, l2]]}}\n")
+    searches.check(options(space=str(path)))
+    with pytest.raises(UserError, match=r"^algo: atpe does not know pchoice \(penalty of logreg\); "):
+        searches.check(options(space=str(path), algo="atpe"))
+
+
 def test_which_models_were_asked_for_is_told_by_the_file_too(space: str) -> None:
     assert searches.models_asked(options(space=space)) == ("logreg", "rf")
     assert searches.models_asked(options(space=space, models="rf")) == ("rf",)

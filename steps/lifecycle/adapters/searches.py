@@ -99,6 +99,7 @@ def check(options: Options) -> None:
     space = spacefiles.read(options["space"], models=parse_names(options["models"]))
     if options["algo"] == "atpe":
         adaptive.check_installed()
+        adaptive.check_space(space_of(space or "{}"))
     if options["metric"]:
         one_of("metric", options["metric"], METRIC_NAMES)
     SearchSettings(
