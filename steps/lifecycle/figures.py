@@ -27,7 +27,8 @@ MANY_ROWS = 5_000
 MOST_COEFFICIENTS = 30
 MOST_LEGEND_ENTRIES = 12
 FINISHED = frozenset({"ok", "finished"})
-INFEASIBLE = "infeasible"
+# Trials that did not fail, and yet cannot win.
+LOST = {"pruned": "ended early", "infeasible": "over a limit"}
 LOWER_IS_BETTER = frozenset(
     {"rmse", "mae", "mse", "mape", "medae", "max_error", "log_loss", "brier", "brier_score", "loss"}
 )
@@ -946,14 +947,14 @@ def search_frame(trials: pd.DataFrame, *, greater_is_better: bool) -> pd.DataFra
     trials : DataFrame
         ``trial`` (int), ``model`` (str), ``score`` (float, in the metric's own direction; NaN where
         there is none), ``status`` (str; "ok" or "finished" in any case, all else has failed or, if
-        "infeasible", is over a limit).
+        "infeasible", is over a limit, or, if "pruned", was ended early).
     greater_is_better : bool
 
     Returns
     -------
     DataFrame
-        By trial: ``trial``, ``model``, ``score``, ``status``, ``failed`` (bool: by its status or for
-        want of a finite score), ``best`` (float, over the trials up to this one that have not failed;
+        By trial: ``trial``, ``model``, ``score``, ``status``, ``failed`` (bool: cannot win, by its status or
+        for want of a finite score), ``best`` (float, over the trials up to this one that have not failed;
         NaN before the first).
     """
     frame = trials[["trial", "model", "score", "status"]].sort_values("trial", kind="stable")
@@ -1002,8 +1003,8 @@ def draw_search(
     decimals = _decimals([*scores, dummy])
 
     words = f"{len(frame):,} trials"
-    over = (failed["status"].astype(str).str.lower() == INFEASIBLE).any()
-    lost_words = "failed or over a limit" if over else "failed"
+    reasons = {LOST.get(status, "failed") for status in failed["status"].astype(str).str.lower()}
+    lost_words = " or ".join(words for words in ("failed", *LOST.values()) if words in reasons)
     if len(failed):
         words += f", {len(failed):,} {lost_words}"
     figure = _figure(9.5, 5.0, title, words)

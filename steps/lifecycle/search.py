@@ -5,6 +5,7 @@ eight, on any engine: the suggestion for trial ``i`` reads the records of the tr
 and its own seed is made of the search's seed and ``i``.
 """
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -200,7 +201,9 @@ def run_search(
     search.report(started, ended)
     if stop.done():
         raise KeyboardInterrupt
-    return [search.records[number] for number in sorted(search.records)]
+    # Also those of the past that the time was too short to come to.
+    reached = {number: record for number, record in search.past.items() if number < settings.max_evals}
+    return [record for _, record in sorted((reached | search.records).items())]
 
 
 class _Search:
@@ -217,6 +220,7 @@ class _Search:
         self._repeats: dict[int, list[tuple[int, Values]]] = {}
         self._news: list[tuple[int, Values] | TrialRecord] = []
         self._asked = self._told = 0
+        self._called_back = False
         self._best: tuple[int, float] = (-1, float("inf"))
         self._losses: list[list[float]] = []
 
@@ -227,8 +231,10 @@ class _Search:
         return self._asked >= self.settings.max_evals or not self._in_time() or self._without_gain()
 
     def seconds_left(self) -> float | None:
-        """Return how long a trial that waits for a worker may still begin; None where that does not matter."""
-        return max(self.deadline - time.monotonic(), 0) if self._in_time() else None
+        """Return how long a trial that waits for a worker may still begin; None where none waits any more."""
+        # Longer than this no lock can be waited for.
+        left = min(self.deadline - time.monotonic(), threading.TIMEOUT_MAX)
+        return None if self._called_back else max(left, 0)
 
     def end(self, future: "Future[TrialRecord]") -> TrialRecord:
         """Return the record of a trial that is done, which is under way no more."""
@@ -237,6 +243,7 @@ class _Search:
 
     def call_back(self) -> None:
         """Take back what no worker has begun."""
+        self._called_back = True
         for future in [future for future in self.pending if future.cancel()]:
             del self.pending[future]
 

@@ -15,6 +15,15 @@ from hyperopt import hp
 
 Number = int | float
 
+# Squares of what is drawn, and of its spread, are doubles still.
+LARGEST = 1e100
+# Up to here every whole number is a double, which is what hyperopt draws.
+MOST_STEPS = 10**15
+# hyperopt holds a probability for each number of which neighbours tell nothing of each other.
+MOST_INTEGERS = 1_000_000
+# So many standard deviations out nothing is drawn.
+OUT_OF_REACH = 8
+
 
 def _number_of_steps(steps: int, step: Number, low: Number = 0) -> Number:
     """Return the number so many steps from ``low``, written as people write it: three steps of 0.1 are 0.3."""
@@ -24,8 +33,14 @@ def _number_of_steps(steps: int, step: Number, low: Number = 0) -> Number:
 
 
 def _finite(what: str, *numbers: Number) -> None:
-    if not all(math.isfinite(number) for number in numbers):
-        raise ValueError(f"{what} needs finite numbers, got {' and '.join(str(number) for number in numbers)}")
+    if not all(abs(number) <= LARGEST for number in numbers):
+        least = "finite numbers" if math.inf in map(abs, numbers) else f"numbers up to {LARGEST:g}"
+        raise ValueError(f"{what} needs {least}, got {' and '.join(str(number) for number in numbers)}")
+
+
+def _countable(what: str, wide: Number, step: Number) -> None:
+    if wide / step > MOST_STEPS:
+        raise ValueError(f"{what} needs at most {MOST_STEPS:g} multiples of the step, got one of {step}")
 
 
 @dataclass(frozen=True)
@@ -68,7 +83,9 @@ class Choice:
     def compile(self, label: str) -> Any:
         """Return hyperopt's node, whose point is the option's index."""
         if self.weights:
-            return hp.pchoice(label, [(weight, place) for place, weight in enumerate(self.weights)])
+            # Rounded probabilities, 1 together but for the last places, are none to NumPy where they are over 1.
+            total = sum(self.weights)
+            return hp.pchoice(label, [(weight / total, place) for place, weight in enumerate(self.weights)])
         return hp.choice(label, list(range(len(self.options))))
 
     def value(self, point: Any) -> Any:
@@ -178,11 +195,16 @@ class LogNormal(Continuous):
         Raises
         ------
         ValueError
-            Where sigma is not positive.
+            Where sigma is not positive, or what is drawn would be too large.
         """
         if not self.sigma > 0:
             raise ValueError(f"a lognormal range needs sigma above 0, got {self.sigma}")
         _finite("a lognormal range", self.mean, self.sigma)
+        if self.mean + OUT_OF_REACH * self.sigma > math.log(LARGEST):
+            raise ValueError(
+                f"a lognormal range needs mu and sigma of the logarithm, got {self.mean} and {self.sigma}, whose "
+                f"exponential lies over {LARGEST:g}"
+            )
 
     def compile(self, label: str) -> Any:
         """Return hyperopt's node."""
@@ -214,11 +236,16 @@ class LogUniform(Continuous):
 
     def compile(self, label: str) -> Any:
         """Return hyperopt's node."""
-        return hp.loguniform(label, float(np.log(self.low)), float(np.log(self.high)))
+        return hp.loguniform(label, *_logarithms(self))
 
     def holds(self, value: float) -> bool:
         """Tell whether a number lies between the ends."""
         return self.low * (1 - SLACK) <= value <= self.high * (1 + SLACK)
+
+
+def _logarithms(one: LogUniform) -> tuple[float, float]:
+    # NumPy takes no logarithm of a whole number that is too large for it.
+    return float(np.log(float(one.low))), float(np.log(float(one.high)))
 
 
 @dataclass(frozen=True)
@@ -263,11 +290,12 @@ class Steps:
         Raises
         ------
         ValueError
-            Where not low < high, the step is not positive, or steps from low do not reach high.
+            Where not low < high, the step is not positive, or steps from low do not reach high or are too many.
         """
         if not (self.low < self.high and self.step > 0):
             raise ValueError(f"steps need low < high and a step above 0, got {self}")
         _finite("a range in steps", self.low, self.high, self.step)
+        _countable("a range in steps", self.high - self.low, self.step)
         if (Decimal(repr(self.high)) - Decimal(repr(self.low))) % Decimal(repr(self.step)):
             raise ValueError(f"steps from low must reach high, got {self}")
 
@@ -325,10 +353,13 @@ class Integers:
         Raises
         ------
         ValueError
-            Where not low < high.
+            Where not low < high, or there are too many numbers.
         """
         if not self.low < self.high:
             raise ValueError(f"a randint range needs low < high, got {self.low} and {self.high}")
+        _finite("a randint range", self.low, self.high)
+        if self.high - self.low > MOST_INTEGERS:
+            raise ValueError(f"a randint range needs at most {MOST_INTEGERS:,} numbers, got {self.high - self.low:,}")
 
     def compile(self, label: str) -> Any:
         """Return hyperopt's node."""
@@ -374,12 +405,16 @@ class Rounded:
         Raises
         ------
         ValueError
-            Where it is not positive, or an end of the range is no multiple of it, so that rounding would lead outside.
+            Where it is not positive or too small, or an end of the range is no multiple of it, so that rounding would
+            lead outside.
         """
         if not self.step > 0:
             raise ValueError(f"a rounded range needs a step above 0, got {self.step}")
         _finite("a rounded range", self.step)
+        if self.step < 1 / LARGEST:
+            raise ValueError(f"a rounded range needs a step of at least {1 / LARGEST:g}, got {self.step}")
         if isinstance(self.range, LogUniform):
+            _countable("a rounded range", self.range.high, self.step)
             for end in (self.range.low, self.range.high):
                 if Decimal(repr(end)) % Decimal(repr(self.step)):
                     raise ValueError(f"a rounded range needs ends that are multiples of {self.step}, got {end}")
@@ -387,7 +422,7 @@ class Rounded:
     def compile(self, label: str) -> Any:
         """Return hyperopt's node, whose point is the rounded number."""
         if isinstance(self.range, LogUniform):
-            return hp.qloguniform(label, float(np.log(self.range.low)), float(np.log(self.range.high)), self.step)
+            return hp.qloguniform(label, *_logarithms(self.range), self.step)
         node = hp.qnormal if isinstance(self.range, Normal) else hp.qlognormal
         return node(label, self.range.mean, self.range.sigma, self.step)
 

@@ -481,6 +481,8 @@ class Objective:
                 if over:
                     record.status, record.model = INFEASIBLE, None
                     record.error = "; ".join(f"{name}: {has:.4g} is over {may:g}" for name, (has, may) in over.items())
+                elif self.keep_models and self.test is None and record.status == FINISHED:
+                    record.model = self.refit(values, record.threshold)
             except Exception as error:  # noqa: BLE001 - any failure of an estimator is a failed trial, not the search's
                 record.status, record.score, record.model = FAILED, float("nan"), None
                 record.out_of_fold = None
@@ -511,13 +513,12 @@ class Objective:
         record.latency_ms = min((fold.latency_ms for fold in folds), default=float("nan"))
         record.size_mb = max((fold.size_mb for fold in folds), default=float("nan"))
         record.score = record.metrics.get(f"cv_{name}", float("nan"))
-        if self.keep_models:
-            record.model = self.refit(record.values, record.threshold)
 
     def _prune(self, record: TrialRecord, folds: Sequence[FoldResult], loss: float) -> None:
         """Make the record of a trial that cannot win; what was seen of it is tracked as partial."""
         record.status = PRUNED
-        names = folds[0].scores
+        # A fold without some class has no area under the curve.
+        names = [name for name in folds[0].scores if all(name in fold.scores for fold in folds)]
         record.metrics = {f"cv_partial_{name}": float(np.mean([fold.scores[name] for fold in folds])) for name in names}
         record.score = -loss if self.metric.greater_is_better else loss
 

@@ -104,6 +104,13 @@ def test_a_trial_within_its_time_is_not_ended_in_a_later_one() -> None:
     assert first.params["pid"] == second.params["pid"]
 
 
+@pytest.mark.parametrize("seconds", [1e10, float("inf")])
+def test_all_the_time_there_is_is_a_limit_too(seconds: float) -> None:
+    with local.Pool(hostile.Hostile(), 1, trial_timeout=seconds) as engine:
+        [ended] = records_of(engine, [WELL])
+    assert (ended.status, ended.error) == (FINISHED, "")
+
+
 def test_without_a_limit_nothing_is_ended() -> None:
     with local.Pool(hostile.Hostile(), 1) as engine:
         [ended] = records_of(engine, [{"model": "killed", "signal": signal.SIGALRM}])

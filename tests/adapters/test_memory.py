@@ -20,6 +20,7 @@ import pytest
 
 from lifecycle.adapters import memory, tracking
 from lifecycle.errors import UserError
+from lifecycle.metrics import REGRESSION
 from lifecycle.trials import FAILED, PRUNED, TrialRecord
 
 NOW = 1_700_000_000.0
@@ -136,6 +137,17 @@ def test_a_record_comes_back_as_it_was(store: Any) -> None:
     assert told.data.tags[memory.REPEAT_OF] == "zero"
 
 
+def test_a_record_longer_than_a_tag_comes_back_whole(store: Any) -> None:
+    scores = tuple(1 / (3 + fold) for fold in range(1_000))
+    done = TrialRecord(0, {"model": "rf"}, FAILED, folds_done=1_000, fold_scores=scores, error="\U0001f600" * 1_000)
+    # As many characters as a store takes.
+    assert max(map(len, memory.record_tags(done, {}).values())) <= 8_000
+    parent = begun(store, owner=DEAD)
+    child(store, parent, done, "FAILED")
+    [back] = memory.take(begun(store), parent.run_id).records
+    assert (back.fold_scores, back.error, back.folds_done) == (scores, done.error, 1_000)
+
+
 def test_what_was_under_way_is_marked_killed_and_what_was_done_as_done(store: Any) -> None:
     """Also where who did it had no time to say that it had ended, or was told that it was killed."""
     values = {"model": "logreg", "C": 1.0, "solver": "lbfgs"}
@@ -200,6 +212,88 @@ def test_a_chain_is_read_whole_each_trial_once(store: Any) -> None:
     child(store, other, TrialRecord(1, values, score=0.2), "FINISHED")
     past = memory.take(begun(store), other.run_id)
     assert [(record.number, record.score) for record in past.records] == [(0, 0.1), (1, 0.2)]
+
+
+CONTRACT = {"target": "y", "task": "regression", "classes": (), "columns": [{"name": "x", "role": "numeric"}]}
+
+
+def artifacts_of(tmp_path: Path, **contents: Any) -> Callable[[str, str], Path]:
+    """Stand for the artifacts that a search and what prepared its table have."""
+    for name, content in contents.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    return lambda run_id, name: tmp_path / Path(name).name
+
+
+def test_a_warm_start_goes_by_the_metric_of_the_search_that_begins(
+    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The earlier one went by RMSE, of which less is better; the later one wants the greatest R2."""
+    monkeypatch.setattr(
+        tracking, "artifact", artifacts_of(tmp_path, settings={"prepared_run_id": "p"}, contract=CONTRACT)
+    )
+    earlier = begun(store)
+    for number, r2 in enumerate((0.1, 0.9, 0.5)):
+        metrics = {"cv_rmse": 1 - r2, "cv_r2": r2}
+        child(store, earlier, TrialRecord(number, {"n": number}, score=1 - r2, metrics=metrics), "FINISHED")
+    found = memory.points_of(begun(store), earlier.run_id, memory.same_contract(CONTRACT), REGRESSION["r2"], False)
+    assert found == [{"n": 1}, {"n": 2}, {"n": 0}]
+
+
+def test_points_that_know_the_test_rows_begin_no_search_that_these_are_to_judge(
+    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        tracking, "artifact", artifacts_of(tmp_path, settings={"prepared_run_id": "p"}, contract=CONTRACT)
+    )
+    earlier, metric = begun(store), REGRESSION["rmse"]
+    store.client.set_tag(earlier.run_id, "optimistic", "true")
+    for number in range(3):
+        metrics = {"test_rmse": 9.0 - number}
+        child(store, earlier, TrialRecord(number, {"n": number}, score=9.0 - number, metrics=metrics), "FINISHED")
+    with pytest.raises(
+        UserError,
+        match=r"^warm_start: \w+ went by the test rows \(select_on=test\), which could then not judge this search; "
+        r"begin with a search over folds, or without\.$",
+    ):
+        memory.points_of(begun(store), earlier.run_id, memory.same_contract(CONTRACT), metric, False)
+    found = memory.points_of(begun(store), earlier.run_id, memory.same_contract(CONTRACT), metric, True)
+    assert found == [{"n": 2}, {"n": 1}, {"n": 0}]
+
+
+def test_of_two_spaces_or_contracts_the_parts_that_differ_are_told(
+    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are long, and alike at their beginning."""
+    ranges = {"logreg": {"C": {"loguniform": [0.001, 100.0]}, "class_weight": {"choice": ["balanced", None]}}}
+    both = [ranges | {"rf": {"max_depth": {"quniform": [2, most, 1]}}} for most in (9, 12)]
+    then, now = (
+        {"table": {"seed": 1}, "data_sha256": "d", "code_sha256": "c", "own": {"space": json.dumps(one)}}
+        for one in both
+    )
+    with pytest.raises(
+        UserError,
+        match=r"^resume: r tried other points \(space rf max_depth quniform was \[2, 9, 1\] and is \[2, 12, 1\]\); "
+        r"give the same options\.$",
+    ):
+        memory._check_same("r", then, now)
+    memory._check_same("r", then, then)
+    wide = [{"name": f"column {place}", "role": "numeric"} for place in range(20)]
+    other = CONTRACT | {"columns": [*wide[:-1], {"name": "column 19", "role": "text"}]}
+    monkeypatch.setattr(
+        tracking,
+        "artifact",
+        artifacts_of(tmp_path, settings={"prepared_run_id": "p"}, contract=CONTRACT | {"columns": wide}),
+    )
+    earlier = begun(store)
+    with pytest.raises(
+        UserError,
+        match=r'^warm_start: \w+ searched a table of another contract \(columns column 19 was "numeric" and is '
+        r'"text"\); ',
+    ):
+        memory.points_of(begun(store), earlier.run_id, memory.same_contract(other), REGRESSION["r2"], False)
+    none = CONTRACT | {"columns": [{"name": "column 0", "role": "numeric"}]}
+    with pytest.raises(UserError, match=r'\(columns column 1 was "numeric" and is null; .*; and 14 more\); '):
+        memory.points_of(begun(store), earlier.run_id, memory.same_contract(none), REGRESSION["r2"], False)
 
 
 # As a user types it.

@@ -4,7 +4,9 @@ import json
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from lifecycle.contract import Column, Contract
 from lifecycle.honest import Compared, Corrected, Interval, Predictions
 from lifecycle.metrics import BINARY, REGRESSION, Metric
 from lifecycle.table import PreparedTable
-from lifecycle.trials import FAILED, INFEASIBLE, TrialRecord
+from lifecycle.trials import FAILED, INFEASIBLE, Task, TrialRecord
 
 F1, RMSE = BINARY["f1"], REGRESSION["rmse"]
 COLUMN = (Column("x", "numeric", "float64"),)
@@ -161,10 +163,45 @@ def test_the_sentence_says_who_was_better_and_counts_the_infeasible() -> None:
 
 def test_without_folds_nothing_is_corrected_and_without_defaults_they_are_not_named() -> None:
     only = {name: one for name, one in BESIDE.items() if name != "default"}
-    found = outcomes.sentence(F1, [record(0, 0.7123)], record(0, 0.7123), only, None)
-    assert found == (
-        "test F1 0.712 was the best of 1; on the test rows 0.712 (0.62 to 0.79), against 0.367 for the best constant."
+    for metrics, rows in (({"train_f1": 0.9, "test_f1": 0.7123}, "test"), ({"cv_f1": 0.7123}, "cv")):
+        best = record(0, 0.7123, metrics=metrics)
+        assert outcomes.sentence(F1, [best], best, only, None) == (
+            f"{rows} F1 0.712 was the best of 1; on the test rows 0.712 (0.62 to 0.79), against 0.367 for the best "
+            "constant."
+        )
+
+
+def test_what_the_test_rows_do_not_define_is_not_told_as_a_number() -> None:
+    nan = Interval(math.nan, math.nan, math.nan)
+    undefined = dict.fromkeys(BESIDE, Compared(nan, nan))
+    best = record(0, 0.7123)
+    assert outcomes.sentence(BINARY["roc_auc"], [best], best, undefined, CORRECTED) == (
+        "cv ROC AUC 0.712 was the best of 1; corrected for the choice 0.731; on the test rows ROC AUC is not defined."
     )
+
+
+def test_a_winner_that_is_not_among_the_ten_best_is_corrected_too() -> None:
+    """Its predictions are made again; the rule takes the simplest, which of a large table may have kept none."""
+    records = [record(number, 0.9, metrics={"cv_f1": 0.9, "cv_f1_std": 0.1}, folds_done=3) for number in range(3)]
+    best = replace(records[0], number=3, values={"model": "logreg", "C": 2.0}, out_of_fold=None)
+
+    class Again:
+        test, seed = None, 1
+
+        def __call__(self, number: int, task: Task) -> TrialRecord:
+            assert (number, task) == (3, Task({"model": "logreg", "C": 2.0}))
+            return record(3, 0.9)
+
+    step = SimpleNamespace(contract=TWO, table=LABELS)
+    found = outcomes._corrected(step, F1, Again(), [*records, best], best)  # type: ignore[arg-type]
+    assert found is not None
+    # By hand: four rows are guessed yes, three are, fold after fold.
+    truth = np.array([0, 1, 1, 0, 0, 1])
+    hits = int(((said(3).predicted == 1) & (truth == 1)).sum())
+    assert (found.trials, found.pooled) == (4, pytest.approx(2 * hits / (4 + 3)))
+    Again.test = object()  # type: ignore[assignment]
+    best.out_of_fold = None
+    assert outcomes._corrected(step, F1, Again(), [*records, best], best) is None  # type: ignore[arg-type]
 
 
 # ------------------------------------------------------------------------------------- whole runs

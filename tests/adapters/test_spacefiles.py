@@ -56,6 +56,15 @@ def test_only_the_models_asked_for_are_taken(space: str) -> None:
         searches.check(options(space=space, models="rf,svm"))
 
 
+def test_what_adaptive_tpe_does_not_know_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    pytest.importorskip("lightgbm")
+    path = tmp_path / "space.yaml"
+    path.write_text("logreg: {penalty: {pchoice: [[0.5, l1], [0.5, l2]]}}\n")
+    searches.check(options(space=str(path)))
+    with pytest.raises(UserError, match=r"^algo: atpe does not know pchoice \(penalty of logreg\); "):
+        searches.check(options(space=str(path), algo="atpe"))
+
+
 def test_which_models_were_asked_for_is_told_by_the_file_too(space: str) -> None:
     assert searches.models_asked(options(space=space)) == ("logreg", "rf")
     assert searches.models_asked(options(space=space, models="rf")) == ("rf",)
@@ -72,6 +81,15 @@ def test_without_a_file_the_models_own_ranges_are_searched() -> None:
     assert space_for(("svm",), CONTRACT)["svm"]["C"] != LogUniform(0.001, 100)
 
 
+def test_ranges_of_one_model_may_be_taken_over_into_another(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text("logreg: &same {C: 2.0, class_weight: balanced}\nsvm: {<<: *same, C: 3.0}\n")
+    assert json.loads(spacefiles.read(str(path)))["svm"] == {
+        "C": {"choice": [3.0]},
+        "class_weight": {"choice": ["balanced"]},
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -84,6 +102,12 @@ def test_without_a_file_the_models_own_ranges_are_searched() -> None:
             "space: '{path}', line 3 is no YAML that can be read: 'rf' stands twice.",
         ),
         ("logreg: !!python/object/apply:os.getcwd []\n", "space: '{path}', line 1 is no YAML that can be read: .*"),
+        (
+            "rf: {}\nlogreg: {C: 2020-13-45}\n",
+            "space: '{path}', line 2 is no YAML that can be read: '2020-13-45' is no .*",
+        ),
+        ("logreg: {C: !!int many}\n", "space: '{path}', line 1 is no YAML that can be read: 'many' is no int."),
+        (f"rf: {'[' * 3000}", "space: '{path}' is no YAML that can be read: it is nested too deep."),
         ("logreg: \x00\n", "space: '{path}' is no YAML that can be read: .*"),
         ("logreg: {C: {unifrom: [1, 2]}}\n", "space: 'unifrom' is no distribution .* Did you mean uniform?"),
     ],

@@ -341,6 +341,18 @@ def test_a_search_that_failed_draws(baseline: float | None, rows: int):
     assert "no trial has a score" in words(figures.draw_search(frame, "lost", "f1", baseline))
 
 
+def test_trials_that_were_ended_early_are_not_called_failed():
+    status = ["pruned", "finished", "finished", "pruned", "finished", "finished"]
+    scored = TRIALS.assign(score=[0.5, 0.6, 0.7, 0.4, 0.65, 0.7])
+    frame = figures.search_frame(scored.assign(status=status), greater_is_better=True)
+    text = words(figures.draw_search(frame, "search", "f1"))
+    assert "6 trials, 2 ended early" in text
+    assert "ended early (2)" in text
+    mixed = scored.assign(status=["pruned", "infeasible", "failed", *status[3:]])
+    frame = figures.search_frame(mixed, greater_is_better=True)
+    assert "failed or ended early or over a limit (4)" in words(figures.draw_search(frame, "search", "f1"))
+
+
 def test_a_trial_over_a_limit_is_not_called_failed_alone():
     trials = TRIALS.assign(status=["infeasible", *TRIALS["status"].iloc[1:]])
     frame = figures.search_frame(trials, greater_is_better=True)

@@ -298,6 +298,32 @@ def test_a_trial_that_waits_for_a_worker_when_the_time_is_over_is_not_begun():
     assert [record.number for record in records] == engine.ended == [0]
 
 
+def test_a_trial_that_waits_for_a_worker_is_not_begun_where_the_time_ran_out_in_mid_write():
+    """The store takes longer than all may: when it has been written to, nothing is left of the time to wait for."""
+    with OutOfOrder(1, seconds=0.4).at_work() as engine:
+        records = run_search(
+            settings(timeout=0.1),
+            Suggester(SPACE, "rand", F1, 1),
+            engine,
+            lambda number, values: time.sleep(0.06),
+            lambda _: None,
+        )
+    assert [record.number for record in records] == engine.ended == [0]
+
+
+@pytest.mark.parametrize("seconds", [1e10, float("inf")])
+def test_all_the_time_there_is_may_be_given(seconds: float):
+    with OutOfOrder(2).at_work() as engine:
+        records = run_search(
+            settings(max_evals=4, timeout=seconds),
+            Suggester(SPACE, "rand", F1, 1),
+            engine,
+            lambda *_: None,
+            lambda _: None,
+        )
+    assert len(records) == 4
+
+
 # ------------------------------------------------------------------------------ what is done already
 
 
@@ -325,6 +351,26 @@ def test_a_search_that_is_done_tries_nothing():
     with OutOfOrder(2).at_work() as engine:
         records = run_search(settings(), Suggester(SPACE, "tpe", F1, 1), engine, lambda *_: None, lambda _: None, whole)
     assert (len(records), engine.ended) == (30, [])
+
+
+def test_what_is_done_counts_also_where_the_time_ends_before_it_is_come_to():
+    """At once, or while a trial that was under way keeps the search from those that were done after it."""
+    whole = []
+    with OutOfOrder(2).at_work() as engine:
+        run_search(settings(), Suggester(SPACE, "rand", F1, 1), engine, lambda *_: None, whole.append)
+    past = [record for record in whole if record.number not in (10, 11, 12)]
+    for seconds, again in ((1e-9, 0), (0.2, 1)):
+        with OutOfOrder(1, seconds=0.4).at_work() as engine:
+            records = run_search(
+                settings(timeout=seconds),
+                Suggester(SPACE, "rand", F1, 1),
+                engine,
+                lambda *_: None,
+                lambda _: None,
+                past,
+            )
+        assert engine.ended == [10][:again]
+        assert [record.number for record in records] == sorted([record.number for record in past] + engine.ended)
 
 
 def test_the_first_points_are_tried_first_and_known_to_hyperopt():

@@ -82,11 +82,29 @@ seeds = st.integers(0, 2**31 - 1)
         (lambda: Integers(3, 3), "a randint range needs low < high, got 3 and 3"),
         (lambda: Rounded(Normal(0, 1), 0), "a rounded range needs a step above 0, got 0"),
         (lambda: Rounded(LogUniform(1, 100), 10), "a rounded range needs ends that are multiples of 10, got 1"),
+        # What neither hyperopt nor a double can hold.
+        (lambda: Uniform(0, 10**400), r"a uniform range needs numbers up to 1e\+100, got 0 and 1000"),
+        (lambda: Uniform(0, 1.7e308), r"a uniform range needs numbers up to 1e\+100, got 0 and 1.7e\+308"),
+        (lambda: LogNormal(1000, 1), "a lognormal range needs mu and sigma of the logarithm, got 1000 and 1, whose"),
+        (lambda: Steps(1, 10**400), r"a range in steps needs numbers up to 1e\+100, got 1"),
+        (
+            lambda: Steps(0.0, 1e20, 1e-10),
+            r"a range in steps needs at most 1e\+15 multiples of the step, got one of 1e",
+        ),
+        (lambda: Rounded(LogUniform(1.0, 1e20), 1e-10), r"a rounded range needs at most 1e\+15 multiples of the step"),
+        (lambda: Rounded(Normal(0, 1), 5e-324), "a rounded range needs a step of at least 1e-100, got 5e-324"),
+        (lambda: Integers(0, 10**9), "a randint range needs at most 1,000,000 numbers, got 1,000,000,000"),
+        (lambda: Integers(0, 10**400), r"a randint range needs numbers up to 1e\+100, got 0 and 1000"),
     ],
 )
 def test_a_range_checks_itself(make: Any, sentence: str):
     with pytest.raises(ValueError, match=f"^{sentence}"):
         make()
+
+
+def test_whole_ends_may_be_larger_than_numpys_whole_numbers():
+    for one in (LogUniform(1, 10**25), Rounded(LogUniform(10**12, 10**25), 10**12)):
+        assert compile_space({"m": {"x": one}}) is not None
 
 
 @given(
@@ -233,6 +251,12 @@ def test_steps_that_are_no_binary_fractions_are_written_as_people_do(one: Range,
     found = draws(one, 200)
     assert value in found
     assert {len(str(number)) for number in found} <= {2, 3}
+
+
+def test_probabilities_that_are_rounded_will_do():
+    space = {"m": {"k": Choice(("a", "b", "c"), (0.5000003, 0.5000003, 1e-8))}}
+    [document] = rand.suggest([0], Domain(lambda point: 0.0, compile_space(space)), Trials(), 1)
+    assert document["misc"]["vals"]["m.k"][0] in (0, 1, 2)
 
 
 def test_options_come_up_as_often_as_their_probability_says():

@@ -23,6 +23,7 @@ from lifecycle import trials
 from lifecycle.contract import Column, Contract
 from lifecycle.metrics import BINARY, MULTICLASS, REGRESSION
 from lifecycle.models import MODELS, Model
+from lifecycle.pruning import Bar
 from lifecycle.table import PreparedTable
 from lifecycle.table import TestRows as HandedOut  # pytest would collect a name that starts with Test
 from lifecycle.thresholds import best_f1_threshold
@@ -30,6 +31,7 @@ from lifecycle.trials import (
     FAILED,
     FINISHED,
     INFEASIBLE,
+    PRUNED,
     Folds,
     Limits,
     Objective,
@@ -303,6 +305,20 @@ def test_out_of_fold_labels_are_cut_where_the_scores_are():
     assert record.score == pytest.approx(np.mean(scores))
 
 
+def test_a_trial_that_cannot_win_ends_early_also_where_a_fold_lacks_a_metric():
+    """The second fold holds one class, and has no area under the curve; the bar lets the first fold pass."""
+    one_class = TEXTS.labels.mask(TEXTS.folds == 1, "No")
+    objective = Objective(PreparedTable(TEXTS.contract, TEXTS.rows, one_class, TEXTS.folds), BINARY["accuracy"], SEED)
+    whole = objective(0, LOGREG)
+    first, second, _ = whole.fold_scores
+    record = objective(0, Task(LOGREG.values, Bar((-first, -second - 1, -1.0), gain=0.1, error=0.0)))
+    assert (record.status, record.folds_done, record.error) == (PRUNED, 2, "")
+    assert record.metrics["cv_partial_accuracy"] == pytest.approx((first + second) / 2)
+    assert "cv_partial_roc_auc" not in record.metrics
+    # Its loss is the best one's mean and what it is behind, fold for fold.
+    assert -record.score == pytest.approx(-(first + second + 1 + 1) / 3 + 0.5)
+
+
 def test_a_failed_trial_and_one_on_test_rows_keep_no_predictions():
     test = HandedOut(TEXTS.rows, TEXTS.labels, np.zeros(len(TEXTS.rows), dtype=bool))
     on_test = Objective(TEXTS, BINARY["f1"], SEED, test, choose_threshold=True)(0, Task({"model": "logreg"}))
@@ -452,6 +468,18 @@ def test_select_on_test_fits_once(counted: Callable):
     assert Counted.fits == 1
     assert record.status == FINISHED
     assert record.metrics["train_recall"] == record.metrics["test_recall"] == 1.0
+
+
+def test_a_model_is_kept_without_another_fit_than_its_own(counted: Callable):
+    """Of a threshold chosen on three folds the whole model is fitted once, and of a point over a limit not at all."""
+    test = HandedOut(TEXTS.rows, TEXTS.labels, np.ones(len(TEXTS.labels), dtype=bool))
+    Objective(TEXTS, BINARY["f1"], SEED, test, keep_models=True, choose_threshold=True)(0, Task(counted()))
+    assert Counted.fits == 3 + 1
+    record = Objective(TEXTS, BINARY["f1"], SEED, keep_models=True, limits=Limits(0.0, 1e-9))(0, Task(counted()))
+    assert (record.status, record.model) == (INFEASIBLE, None)
+    assert Counted.fits == 3 + 1 + 3
+    assert Objective(TEXTS, BINARY["f1"], SEED, keep_models=True)(0, Task(counted())).model is not None
+    assert Counted.fits == 3 + 1 + 3 + 3 + 1
 
 
 def test_seconds_of_fit_are_those_of_all_folds_and_of_fit_alone(counted: Callable):

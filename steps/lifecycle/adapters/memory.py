@@ -7,9 +7,10 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import count, takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from lifecycle.adapters import tracking
 from lifecycle.adapters.tracking import StepRun
 from lifecycle.errors import UserError, listed
+from lifecycle.metrics import Metric
 from lifecycle.settings import NOT_IN_THE_KEY
 from lifecycle.trials import FAILED, FINISHED, TrialRecord
 
@@ -26,10 +28,13 @@ if TYPE_CHECKING:
 OWNER, HEARTBEAT = "lifecycle.owner", "lifecycle.heartbeat"
 RESUMES, RESUMED_BY = "lifecycle.resumes", "lifecycle.resumed_by"
 RECORD, REPEAT_OF = "lifecycle.record", "lifecycle.repeat_of"
+# A longer tag would be cut, and half a record is none: folds by the hundred have a score each.
+LONGEST_TAG = 8_000
 BEAT_SECONDS, DEAD_SECONDS = 5.0, 60.0
 SEARCHES = ("tune_lr", "tune_multi")
 # A search may have been gone on with many times; a circle of claims, which cannot be, must not hang the start.
 LONGEST_CHAIN = 1_000
+MOST_TOLD = 5
 
 
 @cache
@@ -166,14 +171,21 @@ def record_tags(record: TrialRecord, child_of: Mapping[int, str]) -> dict[str, s
         "repeat_of": record.repeat_of,
         "error": record.error[:1000],
     }
-    tags = {RECORD: json.dumps(kept)}
+    text = json.dumps(kept)
+    parts = [text[begin : begin + LONGEST_TAG] for begin in range(0, len(text), LONGEST_TAG)]
+    tags = {_part(place): part for place, part in enumerate(parts)}
     if record.repeat_of is not None:
         tags[REPEAT_OF] = child_of[record.repeat_of]
     return tags
 
 
+def _part(place: int) -> str:
+    return f"{RECORD}.{place}" if place else RECORD
+
+
 def _record_of(child: "Run") -> TrialRecord:
-    kept, metrics = json.loads(child.data.tags[RECORD]), dict(child.data.metrics)
+    tags, metrics = child.data.tags, dict(child.data.metrics)
+    kept = json.loads("".join(tags[part] for part in takewhile(tags.__contains__, map(_part, count()))))
     own = {name: metrics.pop(name, float("nan")) for name in ("fit_seconds", "score_seconds", "latency_ms", "size_mb")}
     params = {name: value for name, value in child.data.params.items() if name != "model"}
     return TrialRecord(
@@ -301,25 +313,45 @@ def _check_same(run_id: str, then: Mapping[str, Any], now: Mapping[str, Any]) ->
     # As they are written, so that they can be compared with what was.
     now = json.loads(json.dumps(now, default=str))
     differ = [
-        f"{name} was {_short(then['table'].get(name))} and is {_short(value)}"
+        one
         for name, value in now["table"].items()
-        if then["table"].get(name) != value and name not in ("data", "test_data")
+        if name not in ("data", "test_data")
+        for one in _differences(name, then["table"].get(name), value)
     ]
     if then["data_sha256"] != now["data_sha256"]:
         differ.insert(0, f"data was {then['table'].get('data')} and is {now['table'].get('data')}, with other bytes")
     if differ:
-        raise UserError(f"resume: {run_id} searched another table ({'; '.join(differ)}); give the same options.")
+        raise UserError(f"resume: {run_id} searched another table ({_told(differ)}); give the same options.")
     differ = [
-        f"{name} was {_short(then['own'].get(name))} and is {_short(value)}"
+        one
         for name, value in now["own"].items()
-        if name not in NOT_IN_THE_KEY and then["own"].get(name) != value
+        if name not in NOT_IN_THE_KEY
+        for one in _differences(name, _opened(name, then["own"].get(name)), _opened(name, value))
     ]
     if differ:
-        raise UserError(f"resume: {run_id} tried other points ({'; '.join(differ)}); give the same options.")
+        raise UserError(f"resume: {run_id} tried other points ({_told(differ)}); give the same options.")
     if then["code_sha256"] != now["code_sha256"]:
         raise UserError(
             f"resume: steps/ or the lock has changed since {run_id}, so its scores are of other code; start anew."
         )
+
+
+def _opened(name: str, value: Any) -> Any:
+    """Return a setting for comparison; a declared space is a text of many parts."""
+    return json.loads(value) if name == "space" and value else value
+
+
+def _differences(name: str, then: Any, now: Any) -> list[str]:
+    """Say what has become another value; of what holds others by name, such as a space, say which of them."""
+    if isinstance(then, Mapping) and isinstance(now, Mapping) and set(then) & set(now):
+        parts = dict.fromkeys([*now, *then])
+        return [one for part in parts for one in _differences(f"{name} {part}", then.get(part), now.get(part))]
+    return [] if then == now else [f"{name} was {_short(then)} and is {_short(now)}"]
+
+
+def _told(differ: Sequence[str]) -> str:
+    more = f"; and {len(differ) - MOST_TOLD} more" if len(differ) > MOST_TOLD else ""
+    return "; ".join(differ[:MOST_TOLD]) + more
 
 
 def _short(value: Any) -> str:
@@ -367,8 +399,12 @@ def take(run: StepRun, past_id: str) -> Past:
     return Past(past_id, [records[number] for number in sorted(records)])
 
 
-def points_of(run: StepRun, run_id: str, contract: Mapping[str, Any], greater_is_better: bool) -> list[dict[str, Any]]:
+def points_of(
+    run: StepRun, run_id: str, contract: Mapping[str, Any], metric: Metric, on_test: bool
+) -> list[dict[str, Any]]:
     """Return the values of an earlier search's finished trials, the best first.
+
+    The earlier search may have gone by another metric; its trials track every metric of the task.
 
     Parameters
     ----------
@@ -378,26 +414,29 @@ def points_of(run: StepRun, run_id: str, contract: Mapping[str, Any], greater_is
         The option ``warm_start``.
     contract : mapping
         What must agree, as `same_contract` gives it.
-    greater_is_better : bool
-        Of the metric.
+    metric : Metric
+        What is best.
+    on_test : bool
+        Whether the search that is to begin selects on the test rows too.
 
     Raises
     ------
     UserError
-        Where the run is no search, or its table has another contract; says what differs.
+        Where the run is no search, went by test rows that are to judge this one, or its table has another contract;
+        says what differs.
     """
-    _search_of(run_id, run.step, "warm_start")
+    if "optimistic" in _search_of(run_id, run.step, "warm_start").data.tags and not on_test:
+        raise UserError(
+            f"warm_start: {run_id} went by the test rows (select_on=test), which could then not judge this search; "
+            "begin with a search over folds, or without."
+        )
     prepared = _settings_of(run_id, "warm_start")["prepared_run_id"]
     then = json.loads(tracking.artifact(prepared, "prepared/contract.json").read_text(encoding="utf-8"))
     other = same_contract(then)
-    differ = [
-        f"{name} was {_short(other[name])} and is {_short(value)}"
-        for name, value in contract.items()
-        if other[name] != value
-    ]
+    differ = [one for name, value in contract.items() for one in _differences(name, other[name], value)]
     if differ:
         raise UserError(
-            f"warm_start: {run_id} searched a table of another contract ({'; '.join(differ)}); "
+            f"warm_start: {run_id} searched a table of another contract ({_told(differ)}); "
             "begin with a search over the same columns, or without."
         )
     records: dict[int, TrialRecord] = {}
@@ -409,9 +448,14 @@ def points_of(run: StepRun, run_id: str, contract: Mapping[str, Any], greater_is
                     records.setdefault(record.number, record)
     if not records:
         raise UserError(f"warm_start: {run_id} has no finished trial to begin with; name another search.")
-    sign = -1.0 if greater_is_better else 1.0
-    ordered = sorted(records.values(), key=lambda record: (sign * record.score, record.number))
-    return [record.values for record in ordered]
+    losses = {number: _loss(record, metric) for number, record in records.items()}
+    return [records[number].values for number in sorted(records, key=lambda number: (losses[number], number))]
+
+
+def _loss(record: TrialRecord, metric: Metric) -> float:
+    """Return what a trial lost by a metric, which need not be the one that its search went by; infinite if unknown."""
+    scores = [record.metrics[name] for rows in ("cv", "test") if (name := f"{rows}_{metric.name}") in record.metrics]
+    return metric.loss(scores[0]) if scores else float("inf")
 
 
 def same_contract(contract: Mapping[str, Any]) -> dict[str, Any]:

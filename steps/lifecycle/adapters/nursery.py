@@ -22,6 +22,8 @@ ASKED = struct.Struct("!I")
 ENDED = struct.Struct("!Ii")
 LENGTH = struct.Struct("!Q")
 READY = 0
+# Three years, the most that every kernel's clock takes.
+LONGEST_SECONDS = 1e8
 PR_SET_PDEATHSIG = 1
 # Read by the kernel when memory runs out: a worker goes before what it was forked from, and before its parent.
 FIRST_TO_GO = 500
@@ -232,7 +234,7 @@ def evaluated_apart(objective: Any, number: int, task: Any, seconds: float) -> t
 
 def timed(work: Any, objective: Any, number: int, task: Any, seconds: float) -> bytes:
     """Do a trial's work while the kernel's clock runs, which ends this process when the time is over."""
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, min(seconds, LONGEST_SECONDS))
     record: bytes = work(objective, number, task)
     signal.setitimer(signal.ITIMER_REAL, 0)
     return record

@@ -63,16 +63,16 @@ def log(
         found[f"default_test_{name}"] = beside[DEFAULT].score.value
     if objective.test is None and defaults.status != FAILED:
         found[f"default_cv_{name}"] = defaults.score
+        found["test_gap"] = metric.loss(beside[WINNER].score.value) - metric.loss(best.score)
     for other in (DEFAULT, DUMMY):
         if other in beside:
             found |= {f"diff_{other}_{name}": beside[other].difference.value}
             found |= _bounds(f"diff_{other}_{name}", beside[other].difference)
-    corrected = _corrected(step, metric, records, best, objective.seed)
+    corrected = _corrected(step, metric, objective, records, best)
     if corrected is not None:
         less = metric.loss(corrected.corrected.value) - metric.loss(corrected.pooled)
         found |= {f"bbc_{name}": corrected.corrected.value, f"pooled_{name}": corrected.pooled, "optimism": less}
         found |= _bounds(f"bbc_{name}", corrected.corrected)
-        found["test_gap"] = metric.loss(beside[WINNER].score.value) - metric.loss(best.score)
     step.run.log(metrics=found)
     step.run.frame(COMPARISON, comparison_frame(beside, metric))
     print(f"{step.name}: {sentence(metric, records, best, beside, corrected)}")
@@ -103,9 +103,12 @@ def constant(step: Step, metric: Metric, rows: int) -> Predictions:
 
 
 def _corrected(
-    step: Step, metric: Metric, records: list[TrialRecord], best: TrialRecord, seed: int
+    step: Step, metric: Metric, objective: Objective, records: list[TrialRecord], best: TrialRecord
 ) -> Corrected | None:
     """Correct the winner's score; None where there are no out-of-fold predictions of it, as under select_on=test."""
+    if best.out_of_fold is None and objective.test is None:
+        # The simplest within one standard error need not be among a large table's ten best.
+        best.out_of_fold = objective(best.number, Task(best.values)).out_of_fold
     known = [record for record in records if record.status == FINISHED and record.out_of_fold is not None]
     winner = [place for place, record in enumerate(known) if record is best]
     if not winner:
@@ -118,7 +121,7 @@ def _corrected(
         winner[0],
         standard_errors(known, metric),
         simplicity(known, step.contract.task),
-        seed,
+        objective.seed,
     )
 
 
@@ -162,7 +165,7 @@ def sentence(
     """Say in one sentence what a search's winner is worth."""
     finished = [record for record in records if record.status == FINISHED]
     top = min(finished, key=lambda record: metric.loss(record.score))
-    rows = "cv" if corrected is not None else "test"
+    rows = "test" if f"test_{metric.name}" in best.metrics else "cv"
     parts = [f"{rows} {metric.label} {best.score:.3g} was the best of {len(records)}"]
     if metric.better(top.score, best.score):
         parts = [
@@ -175,6 +178,9 @@ def sentence(
     if corrected is not None:
         parts.append(f"corrected for the choice {corrected.corrected.value:.3g}")
     mine = beside[WINNER].score
+    if np.isnan(mine.value):
+        # As an area under the curve of rows that lack a class.
+        return "; ".join([*parts, f"on the test rows {metric.label} is not defined"]) + "."
     text = f"on the test rows {mine.value:.3g} ({_ends(mine)})"
     against = []
     if DEFAULT in beside:

@@ -100,6 +100,7 @@ def check(options: Options) -> None:
     space = spacefiles.read(options["space"], models=parse_names(options["models"]))
     if options["algo"] == "atpe":
         adaptive.check_installed()
+        adaptive.check_space(space_of(space or "{}"))
     if options["metric"]:
         one_of("metric", options["metric"], METRIC_NAMES)
     SearchSettings(
@@ -260,7 +261,7 @@ def _warm(step: Step, settings: SearchSettings, metric: Metric, space: Space) ->
     if not settings.warm_start:
         return []
     contract = memory.same_contract(json.loads(step.contract.to_json()))
-    points = memory.points_of(step.run, settings.warm_start, contract, metric.greater_is_better)
+    points = memory.points_of(step.run, settings.warm_start, contract, metric, settings.select_on == "test")
     held = [values for values in points if holds(space, values)]
     if not held:
         raise UserError(

@@ -13,6 +13,20 @@ from lifecycle.errors import UserError
 class _Loader(yaml.SafeLoader):
     """YAML as people write numbers, 1e-3 among them, and no name twice in one place."""
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Build a value.
+
+        Raises
+        ------
+        ConstructorError
+            Where it looks like a number or a date and is none: PyYAML lets Python's own errors through.
+        """
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, AttributeError) as error:
+            what = f"{str(node.value)[:40]!r} is no {node.tag.rpartition(':')[2]}"
+            raise yaml.constructor.ConstructorError(None, None, what, node.start_mark) from error
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Build a mapping.
 
@@ -21,12 +35,12 @@ class _Loader(yaml.SafeLoader):
         ConstructorError
             Where a name stands twice: YAML would keep the last without a word.
         """
-        names = [self.construct_object(key, deep=True) for key, _ in node.value]
+        # What `<<` brings in may stand twice: it is there to be overridden.
+        keys = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        names = [self.construct_object(key, deep=True) for key in keys]
         for place, name in enumerate(names):
             if name in names[:place]:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{name!r} stands twice", node.value[place][0].start_mark
-                )
+                raise yaml.constructor.ConstructorError(None, None, f"{name!r} stands twice", keys[place].start_mark)
         return super().construct_mapping(node, deep)
 
 
@@ -91,6 +105,8 @@ def _parsed(asked: str, path: Path) -> Any:
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UserError(f"space: {asked!r}{line} is no YAML that can be read: {error.problem}.") from error
+    except RecursionError as error:
+        raise UserError(f"space: {asked!r} is no YAML that can be read: it is nested too deep.") from error
     except yaml.YAMLError as error:
         told = " ".join(str(error).split()).rstrip(".")
         raise UserError(f"space: {asked!r} is no YAML that can be read: {told}.") from error
