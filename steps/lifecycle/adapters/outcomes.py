@@ -16,7 +16,7 @@ from lifecycle.honest import Compared, Corrected, Interval, Predictions, truth_o
 from lifecycle.metrics import Metric, best_constant
 from lifecycle.search import simplicity, standard_errors
 from lifecycle.table import TestRows
-from lifecycle.trials import FAILED, FINISHED, INFEASIBLE, Objective, TrialRecord, said_by
+from lifecycle.trials import FAILED, FINISHED, INFEASIBLE, Objective, Task, TrialRecord, said_by
 
 WINNER, DEFAULT, DUMMY = "winner", "default", "dummy"
 COMPARISON = "comparison.csv"
