@@ -73,7 +73,8 @@ def connect() -> None:
             address = (parsed.hostname, parsed.port or PORTS[scheme])
             socket.create_connection(address, timeout=CONNECT_SECONDS).close()
             if scheme.startswith("http"):
-                _ask_after_health(uri)
+                # urllib would take a password in the address for a part of the host's name.
+                _ask_after_health(parsed._replace(netloc=parsed.netloc.rpartition("@")[2]).geturl())
         except (OSError, ValueError, OverflowError) as error:
             raise UserError(
                 f"MLFLOW_TRACKING_URI: no tracking store answers at {parsed.netloc.rpartition('@')[2]} ({error}); "
@@ -98,10 +99,13 @@ def connect() -> None:
         with stores.making(mlflow.get_tracking_uri()):
             _impatient().search_experiments(max_results=1)
     except (MlflowException, ImportError, OSError, sqlite3.Error, sqlalchemy.exc.SQLAlchemyError) as error:
+        address = mlflow.get_tracking_uri()
+        # The error's own words may hold the whole address.
+        said = _refusal(error).replace(address, stores.shown(address))
         raise UserError(
-            f"MLFLOW_TRACKING_URI: the tracking store {stores.shown(mlflow.get_tracking_uri())!r} refuses: "
-            f"{_refusal(error)}; mend the address, the rights or the credentials (MLFLOW_TRACKING_USERNAME and "
-            "MLFLOW_TRACKING_PASSWORD, MLFLOW_TRACKING_TOKEN, for PostgreSQL PGPASSWORD)."
+            f"MLFLOW_TRACKING_URI: the tracking store {stores.shown(address)!r} refuses: {said}; mend the address, the "
+            "rights or the credentials (MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, MLFLOW_TRACKING_TOKEN, "
+            "for PostgreSQL PGPASSWORD)."
         ) from error
 
 
