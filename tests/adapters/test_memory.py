@@ -202,6 +202,44 @@ def test_a_chain_is_read_whole_each_trial_once(store: Any) -> None:
     assert [(record.number, record.score) for record in past.records] == [(0, 0.1), (1, 0.2)]
 
 
+def test_a_search_whose_past_was_deleted_goes_on_with_its_own_trials(store: Any) -> None:
+    values = {"model": "logreg", "C": 1.0, "solver": "lbfgs"}
+    one, other = begun(store, owner=DEAD), begun(store, owner=DEAD)
+    child(store, one, TrialRecord(0, values, score=0.1), "FINISHED")
+    memory.take(other, one.run_id)
+    child(store, other, TrialRecord(1, values, score=0.2), "FINISHED")
+    store.client.delete_run(one.run_id)
+    me = begun(store, key="mine")
+    assert memory.find(me, "k") == other.run_id
+    assert [record.number for record in memory.take(me, other.run_id).records] == [1]
+
+
+SAME = {"table": {}, "own": {}, "data_sha256": "d", "code_sha256": "c"}
+
+
+def test_what_a_deleted_search_has_gone_on_with_is_refused(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_settings_of", lambda *_: SAME)
+    one, other = begun(store, owner=DEAD), begun(store, owner=DEAD)
+    memory.take(other, one.run_id)
+    store.client.delete_run(other.run_id)
+    sentence = (
+        rf"^resume: the trials of {one.run_id} are counted by run {other.run_id}, which is not in the store any .*"
+    )
+    with pytest.raises(UserError, match=sentence):
+        memory.asked_for(one.run_id, begun(store), SAME)
+
+
+def test_of_a_run_that_took_another_over_the_other_is_gone_on_with(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the other's metrics, and no trials."""
+    monkeypatch.setattr(memory, "_settings_of", lambda *_: SAME)
+    one, later = begun(store, owner=DEAD), begun(store, owner=DEAD)
+    copy = begun(store, owner=DEAD, reused=one.run_id)
+    assert memory.asked_for(copy.run_id, later, SAME) == one.run_id
+    memory.take(later, one.run_id)
+    store.client.set_terminated(later.run_id)
+    assert memory.asked_for(copy.run_id, begun(store), SAME) == later.run_id
+
+
 # As a user types it.
 
 

@@ -218,7 +218,11 @@ def find(run: StepRun, key: str) -> str:
 def _goes_on_with(run: "Run") -> str:
     """Return the search that a run goes on with; it said so before it claimed it, and may not have been first."""
     past_id = run.data.tags.get(RESUMES, "")
-    claimed = past_id and tracking.run_of(past_id).data.params.get(RESUMED_BY) == run.info.run_id
+    try:
+        claimed = past_id and tracking.run_of(past_id).data.params.get(RESUMED_BY) == run.info.run_id
+    except LookupError:
+        # Somebody has deleted it, and its trials with it.
+        return ""
     return str(past_id) if claimed else ""
 
 
@@ -247,16 +251,24 @@ def asked_for(run_id: str, run: StepRun, settings: Mapping[str, Any]) -> str:
     Raises
     ------
     UserError
-        Where the run is no search of this step, is of another table, tried other points, or is alive.
+        Where the run is no search of this step, is of another table, tried other points, or is alive; where the run
+        that has gone on with it has been deleted.
     """
     found = _search_of(run_id, run.step, "resume")
     then = _settings_of(run_id, "resume")
     _check_same(run_id, then, settings)
     for _ in range(LONGEST_CHAIN):
-        following = found.data.params.get(RESUMED_BY)
+        # One that was taken over has no trials of its own: they are where it took its metrics from.
+        following = found.data.tags.get("lifecycle.reused") or found.data.params.get(RESUMED_BY)
         if not following:
             break
-        found = tracking.run_of(following)
+        try:
+            found = tracking.run_of(following)
+        except LookupError as error:
+            raise UserError(
+                f"resume: the trials of {run_id} are counted by run {following}, which is not in the store any more; "
+                "take that one back by -e clean, or start a search anew."
+            ) from error
     if lives(found):
         raise UserError(
             f"resume: the search {found.info.run_id} is alive ({_whose(found)}); wait for it, or end it first."
