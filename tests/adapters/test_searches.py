@@ -1,6 +1,8 @@
 """A search's settings for one table: which models, which rows, which threshold."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from typed import options
@@ -47,3 +49,28 @@ def test_a_threshold_needs_two_classes() -> None:
     assert searches.settings_for("tune_lr", options(threshold="best_f1"), LARGE).threshold == "best_f1"
     with pytest.raises(UserError, match=r"^threshold: 'best_f1' needs a target of two classes, but 'y' is a quantity;"):
         searches.settings_for("tune_multi", options(threshold="best_f1"), QUANTITY)
+
+
+@pytest.mark.parametrize("name", ["timeout", "trial_timeout"])
+@pytest.mark.parametrize("seconds", [float("inf"), 1e11])
+def test_seconds_that_no_clock_takes_are_refused(name: str, seconds: float) -> None:
+    with pytest.raises(
+        UserError, match=rf"^{name}: {re.escape(f'{seconds:g}')} seconds are more than .* give at most 1000000000, .*"
+    ):
+        searches.check(options(**{name: seconds}))
+    searches.check(options(**{name: 1e9}))
+
+
+def test_java_is_asked_for_before_any_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    with pytest.raises(UserError, match=r"^engine: spark needs Java, and none was found on PATH or in JAVA_HOME; .*"):
+        searches.check(options(engine="spark"))
+    searches.check(options(engine="local"))
+
+
+@pytest.mark.parametrize("engine", ["local", "spark"])
+def test_no_more_workers_than_trials_are_handed_to_at_once(engine: str) -> None:
+    asked = options(max_evals=1000, parallelism=64, engine=engine)
+    settings = searches.settings_for("tune_multi", asked, LARGE)
+    assert searches._engine(settings, None).workers == 8
+    assert searches._engine(replace(settings, max_evals=3), None).workers == 3

@@ -22,7 +22,7 @@ from lifecycle.declared import space_of
 from lifecycle.errors import UserError
 from lifecycle.metrics import METRIC_NAMES, Metric, dummy_scores, resolve_metric
 from lifecycle.models import MODEL_NAMES, MODELS, choose_models, first_points, left_out_models, space_for
-from lifecycle.search import Suggester, best_record, run_search
+from lifecycle.search import LAG, Suggester, best_record, run_search
 from lifecycle.settings import SearchSettings, one_of, parse_names, step_key
 from lifecycle.spaces import Space, Values, holds
 from lifecycle.table import TestRows
@@ -99,6 +99,10 @@ def check(options: Options) -> None:
     space = spacefiles.read(options["space"], models=parse_names(options["models"]))
     if options["algo"] == "atpe":
         adaptive.check_installed()
+    if options["engine"] == "spark":
+        from lifecycle.adapters import spark
+
+        spark.check_java()
     if options["metric"]:
         one_of("metric", options["metric"], METRIC_NAMES)
     SearchSettings(
@@ -270,11 +274,13 @@ def _say_interrupted(
 
 
 def _engine(settings: SearchSettings, objective: Objective) -> Any:
+    # More workers than a search hands trials to at once would only be started.
+    workers = min(settings.parallelism, settings.max_evals, LAG)
     if settings.engine == "spark":
         from lifecycle.adapters import spark
 
-        return spark.SparkEngine(objective, settings.parallelism, settings.trial_timeout)
-    return local.engine(objective, min(settings.parallelism, settings.max_evals), settings.trial_timeout)
+        return spark.SparkEngine(objective, workers, settings.trial_timeout)
+    return local.engine(objective, workers, settings.trial_timeout)
 
 
 def _finish(
