@@ -1,16 +1,23 @@
 """A search's settings for one table: which models, which rows, which threshold."""
 
 import re
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import mlflow.sklearn
+import pandas as pd
 import pytest
+import requests
+from mlflow.exceptions import MlflowException
 from typed import options
 
-from lifecycle.adapters import searches, steps
+from lifecycle.adapters import flavors, patience, searches, steps, tracking
 from lifecycle.contract import Column, Contract
-from lifecycle.errors import UserError
-from lifecycle.models import MODELS
+from lifecycle.errors import StoreAwayError, UserError
+from lifecycle.models import MODELS, make_estimator, pipeline
+from lifecycle.trials import TrialRecord
 
 LARGE = Contract(
     "y", "classification", ("no", "yes"), "yes", "stratified", columns=(Column("x", "numeric", "DOUBLE"),), rows=30_000
@@ -74,3 +81,27 @@ def test_no_more_workers_than_trials_are_handed_to_at_once(engine: str) -> None:
     settings = searches.settings_for("tune_multi", asked, LARGE)
     assert searches._engine(settings, None).workers == 8
     assert searches._engine(replace(settings, max_evals=3), None).workers == 3
+
+
+def test_the_record_is_kept_where_the_store_goes_away_as_its_model_is_logged(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def log_model(*_: object, **named: object) -> None:
+        raise MlflowException("no answer") from requests.ConnectionError("refused")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    outbox = patience.Outbox(patience.Patient(None, patience.Waiting("here")))
+    monkeypatch.setattr(tracking, "outbox", lambda: outbox)
+    monkeypatch.setattr(mlflow.sklearn, "log_model", log_model)
+    monkeypatch.setattr(flavors, "_inside", lambda _: nullcontext())
+    rows = pd.DataFrame({"x": [0.0, 1.0]})
+    model = pipeline(LARGE, make_estimator("classification", {"model": "logreg"}, 0)).fit(rows, ["no", "yes"])
+    run, table = tracking.StepRun("search", "0", "tune_lr"), SimpleNamespace(rows=rows)
+    step = SimpleNamespace(run=run, contract=LARGE, table=table, identity=SimpleNamespace(key="k"))
+    record = TrialRecord(0, {"model": "logreg"}, model=model, run_id="child")
+    keeper = SimpleNamespace(trial=lambda *_: None)
+    with pytest.raises(StoreAwayError, match=r"^MLFLOW_TRACKING_URI: the tracking store here has not answered"):
+        searches._keep(step, keeper, record, {})
+    [file] = tmp_path.glob("lifecycle-unsent-*.jsonl")
+    assert [(write["do"], write["run_id"]) for write in patience.kept(file)] == [("batch", "child"), ("end", "child")]

@@ -185,14 +185,7 @@ def _trials(step: Step, settings: SearchSettings, metric: Metric, objective: Obj
             return
         record.run_id = children[record.number] = open_ones.pop(record.number)
         done[record.number] = record
-        if record.model is not None:
-            log_pipeline(step.run, record.model, step.contract, step.table.rows, step.identity.key, record.run_id)
-            record.model = None
-        try:
-            keeper.trial(record.run_id, record)
-        finally:
-            # Also where the store has just been given up: then the record is kept in the file.
-            step.run.end_trial(record.run_id, record, memory.record_tags(record, children))
+        _keep(step, keeper, record, children)
         progress.trial(record)
 
     began = time.perf_counter()
@@ -212,6 +205,18 @@ def _trials(step: Step, settings: SearchSettings, metric: Metric, objective: Obj
         if record.status == FINISHED:
             record.out_of_fold = predictions.of_child(record.run_id, step.table)
     return records
+
+
+def _keep(step: Step, keeper: Keeper, record: TrialRecord, children: dict[int, str]) -> None:
+    """Write a trial's model, predictions and record into its child run, and end that."""
+    try:
+        if record.model is not None:
+            log_pipeline(step.run, record.model, step.contract, step.table.rows, step.identity.key, record.run_id)
+            record.model = None
+        keeper.trial(record.run_id, record)
+    finally:
+        # Also where the store has just been given up: then the record is kept in the file.
+        step.run.end_trial(record.run_id, record, memory.record_tags(record, children))
 
 
 def _end_open(step: Step, open_ones: dict[int, str]) -> None:

@@ -13,8 +13,8 @@ import time
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -178,6 +178,23 @@ def outbox() -> patience.Outbox:
 def client() -> "MlflowClient":
     """Return the client of the store that the environment names; its calls wait for a store that is away."""
     return cast("MlflowClient", outbox().client)
+
+
+@contextmanager
+def once() -> Iterator[None]:
+    """Give the store up where it is away during mlflow's own calls in the block, which nobody may repeat.
+
+    Raises
+    ------
+    StoreAwayError
+        Where it is.
+    """
+    try:
+        yield
+    except Exception as error:
+        if patience.is_away(error) or (error.__cause__ is not None and patience.is_away(error.__cause__)):
+            raise outbox().waiting.give_up() from error
+        raise
 
 
 def _batch(
