@@ -376,19 +376,31 @@ def _forget(run_id: str, status: str) -> None:
             mlflow.end_run(status)
 
 
-def send_kept(writes: Sequence[patience.Write]) -> None:
+def send_kept(writes: Sequence[patience.Write], kept: Path) -> None:
     """Send records that were kept while the store was away, in order.
+
+    Parameters
+    ----------
+    writes : sequence of dict
+        What the file holds.
+    kept : Path
+        The file, for the sentence where the store goes away again.
 
     Raises
     ------
     UserError
-        Where the store has no such run, or refuses a record.
+        Where the store has no such run, or refuses a record, or stays away.
     """
     from mlflow.exceptions import MlflowException
 
     try:
         for write in writes:
             patience.send(client(), write)
+    except StoreAwayError as error:
+        raise UserError(
+            f"file: the tracking store {outbox().waiting.store} has gone away again; all is still in {kept}, so send "
+            "it once more when the store answers."
+        ) from error
     except MlflowException as error:
         raise UserError(
             f"file: the tracking store {outbox().waiting.store} refuses a record of run {write['run_id']}: "
