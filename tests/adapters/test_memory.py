@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from lifecycle.adapters import memory, tracking
+from lifecycle.adapters import memory, steps, tracking
 from lifecycle.errors import UserError
 from lifecycle.trials import FAILED, PRUNED, TrialRecord
 
@@ -238,6 +238,26 @@ def test_of_a_run_that_took_another_over_the_other_is_gone_on_with(store: Any, m
     memory.take(later, one.run_id)
     store.client.set_terminated(later.run_id)
     assert memory.asked_for(copy.run_id, begun(store), SAME) == later.run_id
+
+
+def test_a_search_lives_while_its_table_is_prepared(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That may take longer than a run is waited for that has not said whose it is."""
+    run, now, alive = begun(store), time.time(), []
+
+    def prepared(*_: Any) -> str:
+        with monkeypatch.context() as later:
+            later.setattr(time, "time", lambda: now + 100)
+            alive.append(memory.lives(store.client.get_run(run.run_id)))
+        raise KeyError("as far as that")
+
+    settings = SimpleNamespace(task="classification")
+    monkeypatch.setattr(steps, "identify", lambda _: SimpleNamespace(settings=settings, key="t", data_digest="d"))
+    monkeypatch.setattr(steps, "prepared_table", prepared)
+    monkeypatch.setattr(tracking, "connect", lambda: None)
+    monkeypatch.setattr(tracking, "start", lambda _: run)
+    with pytest.raises(KeyError, match="as far as that"), steps.opened("tune_lr", {"threshold": "", "max_rows": 0}):
+        pass
+    assert alive == [True]
 
 
 # As a user types it.

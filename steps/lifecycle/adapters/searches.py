@@ -13,7 +13,7 @@ from lifecycle.adapters import finals, local, memory, outcomes, predictions, spa
 from lifecycle.adapters.catalog import short_name
 from lifecycle.adapters.cli import Interruption, Options
 from lifecycle.adapters.flavors import log_pipeline
-from lifecycle.adapters.memory import Heartbeat, Past
+from lifecycle.adapters.memory import Past
 from lifecycle.adapters.predictions import Keeper
 from lifecycle.adapters.progress import Progress
 from lifecycle.adapters.steps import Step, settings_of, training_settings
@@ -154,11 +154,10 @@ def run(step: Step) -> None:
     objective = Objective(
         step.table, metric, settings.seed, test, settings.log_models == "all", bool(settings.threshold), limits
     )
-    with Heartbeat(step.run):
-        records = _trials(step, settings, metric, objective)
-        best = best_record(records, metric, step.contract.task, limits)
-        _draw(step, records, metric, test)
-        _finish(step, metric, objective, records, best, test or step.test_rows())
+    records = _trials(step, settings, metric, objective)
+    best = best_record(records, metric, step.contract.task, limits)
+    _draw(step, records, metric, test)
+    _finish(step, metric, objective, records, best, test or step.test_rows())
 
 
 def _trials(step: Step, settings: SearchSettings, metric: Metric, objective: Objective) -> list[TrialRecord]:
