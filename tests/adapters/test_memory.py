@@ -47,9 +47,25 @@ ELSEWHERE = {"host": "elsewhere", "pid": os.getpid(), "started": "1", "token": "
 )
 def test_who_lives(owner: dict, age: float, alive: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: NOW)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
     tags = {memory.OWNER: json.dumps(owner), memory.HEARTBEAT: f"{NOW - age:.0f}"}
+    monkeypatch.setattr(tracking, "run_of", lambda _: run_of(**tags))
     assert memory.lives(run_of(**tags)) is alive
     assert memory.lives(run_of("KILLED", **tags)) is False
+
+
+def test_who_is_heard_again_lives_whatever_the_clocks_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other machine's is five minutes behind; a heartbeat comes every five seconds."""
+    clock = [NOW]
+    monkeypatch.setattr(time, "time", lambda: clock[0])
+    monkeypatch.setattr(time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+
+    def seen(_: str = "r") -> Any:
+        beat = (clock[0] - 300) // memory.BEAT_SECONDS * memory.BEAT_SECONDS
+        return run_of(**{memory.OWNER: json.dumps(ELSEWHERE), memory.HEARTBEAT: f"{beat:.0f}"})
+
+    monkeypatch.setattr(tracking, "run_of", seen)
+    assert memory.lives(seen()) is True
 
 
 def test_one_that_has_just_begun_lives_though_it_has_not_said_whose_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

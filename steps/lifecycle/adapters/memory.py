@@ -27,6 +27,8 @@ OWNER, HEARTBEAT = "lifecycle.owner", "lifecycle.heartbeat"
 RESUMES, RESUMED_BY = "lifecycle.resumes", "lifecycle.resumed_by"
 RECORD, REPEAT_OF = "lifecycle.record", "lifecycle.repeat_of"
 BEAT_SECONDS, DEAD_SECONDS = 5.0, 60.0
+# An old heartbeat is looked at again after this, by when who lives has written another.
+LISTEN_SECONDS = 1.5 * BEAT_SECONDS
 SEARCHES = ("tune_lr", "tune_multi")
 # A search may have been gone on with many times; a circle of claims, which cannot be, must not hang the start.
 LONGEST_CHAIN = 1_000
@@ -78,7 +80,8 @@ def lives(run: "Run") -> bool:
     -------
     bool
         False where the run has ended; where its owner's process on this machine is gone; where its heartbeat, of
-        another machine, is older than 60 s. True also where it has not said whose it is within 60 s of its start.
+        another machine, is older than 60 s and stays as it is. True also where it has not said whose it is within 60 s
+        of its start.
     """
     if run.info.status != "RUNNING":
         return False
@@ -89,10 +92,15 @@ def lives(run: "Run") -> bool:
         whose = json.loads(tags[OWNER])
         if whose["host"] == place():
             return bool(started(whose["pid"]) == whose["started"] != "")
-        return time.time() - float(tags.get(HEARTBEAT, "0")) < DEAD_SECONDS
+        beat = tags.get(HEARTBEAT, "0")
+        if time.time() - float(beat) < DEAD_SECONDS:
+            return True
     except (ValueError, KeyError, TypeError):
         # Written by somebody else: it is not ours to end.
         return True
+    # The other machine's clock may be behind, or the store has been away: who lives is heard again.
+    time.sleep(LISTEN_SECONDS)
+    return tracking.run_of(run.info.run_id).data.tags.get(HEARTBEAT, "0") != beat
 
 
 class Heartbeat:
