@@ -1,6 +1,9 @@
 """A search's settings for one table: which models, which rows, which threshold."""
 
+import os
 import re
+import signal
+import time
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +16,7 @@ import requests
 from mlflow.exceptions import MlflowException
 from typed import options
 
-from lifecycle.adapters import flavors, patience, searches, steps, tracking
+from lifecycle.adapters import cli, flavors, patience, searches, steps, tracking
 from lifecycle.contract import Column, Contract
 from lifecycle.errors import StoreAwayError, UserError
 from lifecycle.models import MODELS, make_estimator, pipeline
@@ -105,3 +108,29 @@ def test_the_record_is_kept_where_the_store_goes_away_as_its_model_is_logged(
         searches._keep(step, keeper, record, {})
     [file] = tmp_path.glob("lifecycle-unsent-*.jsonl")
     assert [(write["do"], write["run_id"]) for write in patience.kept(file)] == [("batch", "child"), ("end", "child")]
+
+
+def test_ctrl_c_that_nobody_looked_at_interrupts_when_the_block_ends() -> None:
+    with pytest.raises(KeyboardInterrupt, match="^$"), cli.Interruption():
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
+
+
+def test_ctrl_c_after_the_last_trial_says_how_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    done = [TrialRecord(number, {"model": "logreg", "C": 1.0}, score=0.5) for number in range(4)]
+    monkeypatch.setattr(searches, "Objective", lambda *_: None)
+    monkeypatch.setattr(searches, "_trials", lambda *_: done)
+    monkeypatch.setattr(searches, "_draw", interrupted)
+    run = SimpleNamespace(run_id="r1", log=lambda **_: None)
+    asked = options(models="logreg")
+    step = SimpleNamespace(name="tune_multi", options=asked, contract=LARGE, table=None, run=run, begin=lambda _: False)
+    with pytest.raises(KeyboardInterrupt, match="^$"):
+        searches.run(step)
+    said = capsys.readouterr().out
+    assert "interrupted after 4 of 4 trials; the best so far has cv_f1 0.5 (model=logreg, C=1.0)." in said
+    assert "-P resume=r1." in said

@@ -155,9 +155,15 @@ def run(step: Step) -> None:
         step.table, metric, settings.seed, test, settings.log_models == "all", bool(settings.threshold), limits
     )
     records = _trials(step, settings, metric, objective)
-    best = best_record(records, metric, step.contract.task, limits)
-    _draw(step, records, metric, test)
-    _finish(step, metric, objective, records, best, test or step.test_rows())
+    try:
+        best = best_record(records, metric, step.contract.task, limits)
+        _draw(step, records, metric, test)
+        _finish(step, metric, objective, records, best, test or step.test_rows())
+    except KeyboardInterrupt:
+        # Told twice, as by mlflow's runner, it must not end the telling.
+        with Interruption():
+            _say_interrupted(step, settings, metric, f"{'test' if on_test else 'cv'}_{metric.name}", records)
+        raise
 
 
 def _trials(step: Step, settings: SearchSettings, metric: Metric, objective: Objective) -> list[TrialRecord]:
@@ -192,6 +198,9 @@ def _trials(step: Step, settings: SearchSettings, metric: Metric, objective: Obj
         try:
             with _engine(settings, objective) as engine:
                 records = run_search(settings, suggester, engine, started, ended, past.records, interruption.asked)
+            if interruption.asked.done():
+                # It came when the last trial was done, while the workers ended.
+                raise KeyboardInterrupt
         except KeyboardInterrupt:
             _end_open(step, open_ones)
             _say_interrupted(step, settings, metric, selected, list(done.values()))
