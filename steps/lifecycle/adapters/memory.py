@@ -100,7 +100,7 @@ def lives(run: "Run") -> bool:
         return True
     # The other machine's clock may be behind, or the store has been away: who lives is heard again.
     time.sleep(LISTEN_SECONDS)
-    return tracking.run_of(run.info.run_id).data.tags.get(HEARTBEAT, "0") != beat
+    return bool(tracking.run_of(run.info.run_id).data.tags.get(HEARTBEAT, "0") != beat)
 
 
 class Heartbeat:
