@@ -230,6 +230,23 @@ def test_a_search_whose_past_was_deleted_goes_on_with_its_own_trials(store: Any)
     assert [record.number for record in memory.take(me, other.run_id).records] == [1]
 
 
+def test_trials_without_their_models_are_not_gone_on_with_where_all_are_asked_for(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = begun(store, owner=DEAD)
+    child(store, one, None)
+    for kept, found in (("best", ""), ("all", one.run_id)):
+        then = SAME | {"own": {"log_models": kept}}
+        monkeypatch.setattr(memory, "_settings_of", lambda *_, then=then: then)
+        assert memory.find(begun(store, key="mine"), "k", models=True) == found
+        assert memory.find(begun(store, key="mine"), "k") == one.run_id
+    monkeypatch.setattr(memory, "_settings_of", lambda *_: SAME | {"own": {"log_models": "best"}})
+    with pytest.raises(
+        UserError, match=rf"^resume: {one.run_id} kept no models of its trials, and log_models=all .*\.$"
+    ):
+        memory.asked_for(one.run_id, begun(store, key="mine"), SAME | {"own": {"log_models": "all"}})
+
+
 SAME = {"table": {}, "own": {}, "data_sha256": "d", "code_sha256": "c"}
 
 

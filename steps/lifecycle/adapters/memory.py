@@ -204,8 +204,10 @@ def _record_of(child: "Run") -> TrialRecord:
     )
 
 
-def find(run: StepRun, key: str) -> str:
+def find(run: StepRun, key: str, models: bool = False) -> str:
     """Find the newest search of a key that ended before its time, or that may go further; empty where there is none.
+
+    With ``models`` one whose trials kept none of theirs is passed over.
 
     One that died before it had begun a trial or gone on with another is passed over, and marked KILLED: the search that
     it would have gone on with is older.
@@ -217,6 +219,8 @@ def find(run: StepRun, key: str) -> str:
         if run_id == run.run_id or taken or lives(one):
             continue
         if _goes_on_with(one) or tracking.children_of(run_id, run.experiment_id, {"lifecycle.step": "trial"}):
+            if models and not has_models(_settings_of(run_id, "resume"), {"own": {"log_models": "all"}}):
+                continue
             return run_id
         if one.info.status == "RUNNING":
             run.end_child(run_id, "KILLED")
@@ -336,10 +340,20 @@ def _check_same(run_id: str, then: Mapping[str, Any], now: Mapping[str, Any]) ->
     ]
     if differ:
         raise UserError(f"resume: {run_id} tried other points ({'; '.join(differ)}); give the same options.")
+    if not has_models(then, now):
+        raise UserError(
+            f"resume: {run_id} kept no models of its trials, and log_models=all asks for them; leave log_models out, "
+            "or start a search anew."
+        )
     if then["code_sha256"] != now["code_sha256"]:
         raise UserError(
             f"resume: steps/ or the lock has changed since {run_id}, so its scores are of other code; start anew."
         )
+
+
+def has_models(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Tell whether a search's trials have the models that are asked for now; both as `settings.json` has them."""
+    return now["own"].get("log_models") != "all" or then["own"].get("log_models") == "all"
 
 
 def _short(value: Any) -> str:

@@ -242,7 +242,7 @@ def _past(step: Step, settings: SearchSettings) -> Past:
     elif step.options["fresh"]:
         found = ""
     else:
-        found = memory.find(step.run, step_key(step.name, step.identity.key, own))
+        found = memory.find(step.run, step_key(step.name, step.identity.key, own), settings.log_models == "all")
     if not found:
         return Past()
     past = memory.take(step.run, found)
