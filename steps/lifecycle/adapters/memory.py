@@ -353,7 +353,7 @@ def _check_same(run_id: str, then: Mapping[str, Any], now: Mapping[str, Any]) ->
 
 def has_models(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Tell whether a search's trials have the models that are asked for now; both as `settings.json` has them."""
-    return now["own"].get("log_models") != "all" or then["own"].get("log_models") == "all"
+    return bool(now["own"].get("log_models") != "all" or then["own"].get("log_models") == "all")
 
 
 def _short(value: Any) -> str:
