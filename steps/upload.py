@@ -14,7 +14,7 @@ def main(options: cli.Options) -> None:
     path = Path(options["file"])
     writes = list(patience.kept(path))
     tracking.connect()
-    tracking.send_kept(writes)
+    tracking.send_kept(writes, path)
     print(
         f"{len(writes)} records of {len({write['run_id'] for write in writes})} runs are in the store; {path} may go."
     )

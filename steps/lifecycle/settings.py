@@ -22,6 +22,8 @@ ENGINES = ("local", "spark")
 LOG_MODELS = ("best", "all")
 ROLES = ("numeric", "categorical", "datetime", "text", "id", "drop")
 THRESHOLDS = ("best_f1",)
+# Timers and waits of the system take no more.
+LONGEST_SECONDS = 1_000_000_000
 FOLD_COLUMN, TWIN_COLUMN = "__fold__", "__twin__"
 # `unknown`, `none` and `-` are levels as often as not; who wants them missing says so by read="nullstr=...".
 MISSING_WORDS = ("?", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null")
@@ -266,6 +268,12 @@ class SearchSettings:
         for name in limits:
             if not getattr(self, name) >= 0:
                 raise UserError(f"{name}: {getattr(self, name):g} is below 0; give more, or 0 for no limit.")
+        for name in ("timeout", "trial_timeout"):
+            if getattr(self, name) > LONGEST_SECONDS:
+                raise UserError(
+                    f"{name}: {getattr(self, name):g} seconds are more than a clock can be set to; give at most "
+                    f"{LONGEST_SECONDS}, which is 30 years."
+                )
 
 
 def digest(value: Any) -> str:

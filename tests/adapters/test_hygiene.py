@@ -156,7 +156,10 @@ REPLACED = json.dumps(memory.owner() | {"started": "1"})
     ("owner", "age", "alive"),
     [(OTHER, 1, True), (OTHER, 61, False), (HERE, 500, True), (DEAD, 1, False), (REPLACED, 1, False), ("{", 500, True)],
 )
-def test_a_search_at_work_is_refused(store: Any, owner: str, age: float, alive: bool) -> None:
+def test_a_search_at_work_is_refused(
+    store: Any, owner: str, age: float, alive: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "LISTEN_SECONDS", 0.0)
     main = run(store, "main")
     search = run(store, "tune_lr", main, owner=owner, heartbeat=str(time.time() - age))
     if not alive:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from lifecycle.adapters import memory, tracking
+from lifecycle.adapters import memory, steps, tracking
 from lifecycle.errors import UserError
 from lifecycle.metrics import REGRESSION
 from lifecycle.trials import FAILED, PRUNED, TrialRecord
@@ -48,9 +48,25 @@ ELSEWHERE = {"host": "elsewhere", "pid": os.getpid(), "started": "1", "token": "
 )
 def test_who_lives(owner: dict, age: float, alive: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: NOW)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
     tags = {memory.OWNER: json.dumps(owner), memory.HEARTBEAT: f"{NOW - age:.0f}"}
+    monkeypatch.setattr(tracking, "run_of", lambda _: run_of(**tags))
     assert memory.lives(run_of(**tags)) is alive
     assert memory.lives(run_of("KILLED", **tags)) is False
+
+
+def test_who_is_heard_again_lives_whatever_the_clocks_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other machine's is five minutes behind; a heartbeat comes every five seconds."""
+    clock = [NOW]
+    monkeypatch.setattr(time, "time", lambda: clock[0])
+    monkeypatch.setattr(time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+
+    def seen(_: str = "r") -> Any:
+        beat = (clock[0] - 300) // memory.BEAT_SECONDS * memory.BEAT_SECONDS
+        return run_of(**{memory.OWNER: json.dumps(ELSEWHERE), memory.HEARTBEAT: f"{beat:.0f}"})
+
+    monkeypatch.setattr(tracking, "run_of", seen)
+    assert memory.lives(seen()) is True
 
 
 def test_one_that_has_just_begun_lives_though_it_has_not_said_whose_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,6 +310,81 @@ def test_of_two_spaces_or_contracts_the_parts_that_differ_are_told(
     none = CONTRACT | {"columns": [{"name": "column 0", "role": "numeric"}]}
     with pytest.raises(UserError, match=r'\(columns column 1 was "numeric" and is null; .*; and 14 more\); '):
         memory.points_of(begun(store), earlier.run_id, memory.same_contract(none), REGRESSION["r2"], False)
+
+
+def test_a_search_whose_past_was_deleted_goes_on_with_its_own_trials(store: Any) -> None:
+    values = {"model": "logreg", "C": 1.0, "solver": "lbfgs"}
+    one, other = begun(store, owner=DEAD), begun(store, owner=DEAD)
+    child(store, one, TrialRecord(0, values, score=0.1), "FINISHED")
+    memory.take(other, one.run_id)
+    child(store, other, TrialRecord(1, values, score=0.2), "FINISHED")
+    store.client.delete_run(one.run_id)
+    me = begun(store, key="mine")
+    assert memory.find(me, "k") == other.run_id
+    assert [record.number for record in memory.take(me, other.run_id).records] == [1]
+
+
+def test_trials_without_their_models_are_not_gone_on_with_where_all_are_asked_for(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = begun(store, owner=DEAD)
+    child(store, one, None)
+    for kept, found in (("best", ""), ("all", one.run_id)):
+        then = SAME | {"own": {"log_models": kept}}
+        monkeypatch.setattr(memory, "_settings_of", lambda *_, then=then: then)
+        assert memory.find(begun(store, key="mine"), "k", models=True) == found
+        assert memory.find(begun(store, key="mine"), "k") == one.run_id
+    monkeypatch.setattr(memory, "_settings_of", lambda *_: SAME | {"own": {"log_models": "best"}})
+    with pytest.raises(
+        UserError, match=rf"^resume: {one.run_id} kept no models of its trials, and log_models=all .*\.$"
+    ):
+        memory.asked_for(one.run_id, begun(store, key="mine"), SAME | {"own": {"log_models": "all"}})
+
+
+SAME = {"table": {}, "own": {}, "data_sha256": "d", "code_sha256": "c"}
+
+
+def test_what_a_deleted_search_has_gone_on_with_is_refused(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_settings_of", lambda *_: SAME)
+    one, other = begun(store, owner=DEAD), begun(store, owner=DEAD)
+    memory.take(other, one.run_id)
+    store.client.delete_run(other.run_id)
+    sentence = (
+        rf"^resume: the trials of {one.run_id} are counted by run {other.run_id}, which is not in the store any .*"
+    )
+    with pytest.raises(UserError, match=sentence):
+        memory.asked_for(one.run_id, begun(store), SAME)
+
+
+def test_of_a_run_that_took_another_over_the_other_is_gone_on_with(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the other's metrics, and no trials."""
+    monkeypatch.setattr(memory, "_settings_of", lambda *_: SAME)
+    one, later = begun(store, owner=DEAD), begun(store, owner=DEAD)
+    copy = begun(store, owner=DEAD, reused=one.run_id)
+    assert memory.asked_for(copy.run_id, later, SAME) == one.run_id
+    memory.take(later, one.run_id)
+    store.client.set_terminated(later.run_id)
+    assert memory.asked_for(copy.run_id, begun(store), SAME) == later.run_id
+
+
+def test_a_search_lives_while_its_table_is_prepared(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That may take longer than a run is waited for that has not said whose it is."""
+    run, now, alive = begun(store), time.time(), []
+
+    def prepared(*_: Any) -> str:
+        with monkeypatch.context() as later:
+            later.setattr(time, "time", lambda: now + 100)
+            alive.append(memory.lives(store.client.get_run(run.run_id)))
+        raise KeyError("as far as that")
+
+    settings = SimpleNamespace(task="classification")
+    monkeypatch.setattr(steps, "identify", lambda _: SimpleNamespace(settings=settings, key="t", data_digest="d"))
+    monkeypatch.setattr(steps, "prepared_table", prepared)
+    monkeypatch.setattr(tracking, "connect", lambda: None)
+    monkeypatch.setattr(tracking, "start", lambda _: run)
+    with pytest.raises(KeyError, match="as far as that"), steps.opened("tune_lr", {"threshold": "", "max_rows": 0}):
+        pass
+    assert alive == [True]
 
 
 # As a user types it.

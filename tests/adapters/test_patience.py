@@ -12,7 +12,7 @@ import sqlalchemy.exc
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException, RestException
 
-from lifecycle.adapters import patience
+from lifecycle.adapters import patience, tracking
 from lifecycle.errors import StoreAwayError, UserError
 
 
@@ -218,3 +218,19 @@ def test_what_a_second_call_would_do_twice_is_called_once() -> None:
     client = patience.Patient(SimpleNamespace(create_model_version=create_model_version), patience.Waiting("here"))
     with pytest.raises(ConnectionResetError, match="gone"):
         client.create_model_version()
+
+
+def test_a_store_that_goes_away_during_an_upload_leaves_the_file_that_was_given(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def log_batch(*_: object) -> None:
+        raise requests.ConnectionError("refused")
+
+    client = patience.Patient(SimpleNamespace(log_batch=log_batch), patience.Waiting("here"))
+    monkeypatch.setattr(tracking, "outbox", lambda: patience.Outbox(client))
+    file = tmp_path / "lifecycle-unsent-1.jsonl"
+    with pytest.raises(
+        UserError, match=rf"^file: the tracking store here has .* still in {file}, so send it once more"
+    ):
+        tracking.send_kept([patience.batch("a" * 32, {}, {}, {"t": "v"})], file)
+    assert list(tmp_path.iterdir()) == []

@@ -1,14 +1,26 @@
 """A search's settings for one table: which models, which rows, which threshold."""
 
+import os
+import re
+import signal
+import time
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
+import mlflow.sklearn
+import pandas as pd
 import pytest
+import requests
+from mlflow.exceptions import MlflowException
 from typed import options
 
-from lifecycle.adapters import searches, steps
+from lifecycle.adapters import cli, flavors, patience, searches, steps, tracking
 from lifecycle.contract import Column, Contract
-from lifecycle.errors import UserError
-from lifecycle.models import MODELS
+from lifecycle.errors import StoreAwayError, UserError
+from lifecycle.models import MODELS, make_estimator, pipeline
+from lifecycle.trials import TrialRecord
 
 LARGE = Contract(
     "y", "classification", ("no", "yes"), "yes", "stratified", columns=(Column("x", "numeric", "DOUBLE"),), rows=30_000
@@ -47,3 +59,78 @@ def test_a_threshold_needs_two_classes() -> None:
     assert searches.settings_for("tune_lr", options(threshold="best_f1"), LARGE).threshold == "best_f1"
     with pytest.raises(UserError, match=r"^threshold: 'best_f1' needs a target of two classes, but 'y' is a quantity;"):
         searches.settings_for("tune_multi", options(threshold="best_f1"), QUANTITY)
+
+
+@pytest.mark.parametrize("name", ["timeout", "trial_timeout"])
+@pytest.mark.parametrize("seconds", [float("inf"), 1e11])
+def test_seconds_that_no_clock_takes_are_refused(name: str, seconds: float) -> None:
+    with pytest.raises(
+        UserError, match=rf"^{name}: {re.escape(f'{seconds:g}')} seconds are more than .* give at most 1000000000, .*"
+    ):
+        searches.check(options(**{name: seconds}))
+    searches.check(options(**{name: 1e9}))
+
+
+def test_java_is_asked_for_before_any_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    with pytest.raises(UserError, match=r"^engine: spark needs Java, and none was found on PATH or in JAVA_HOME; .*"):
+        searches.check(options(engine="spark"))
+    searches.check(options(engine="local"))
+
+
+@pytest.mark.parametrize("engine", ["local", "spark"])
+def test_no_more_workers_than_trials_are_handed_to_at_once(engine: str) -> None:
+    asked = options(max_evals=1000, parallelism=64, engine=engine)
+    settings = searches.settings_for("tune_multi", asked, LARGE)
+    assert searches._engine(settings, None).workers == 8
+    assert searches._engine(replace(settings, max_evals=3), None).workers == 3
+
+
+def test_the_record_is_kept_where_the_store_goes_away_as_its_model_is_logged(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def log_model(*_: object, **named: object) -> None:
+        raise MlflowException("no answer") from requests.ConnectionError("refused")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    outbox = patience.Outbox(patience.Patient(None, patience.Waiting("here")))
+    monkeypatch.setattr(tracking, "outbox", lambda: outbox)
+    monkeypatch.setattr(mlflow.sklearn, "log_model", log_model)
+    monkeypatch.setattr(flavors, "_inside", lambda _: nullcontext())
+    rows = pd.DataFrame({"x": [0.0, 1.0]})
+    model = pipeline(LARGE, make_estimator("classification", {"model": "logreg"}, 0)).fit(rows, ["no", "yes"])
+    run, table = tracking.StepRun("search", "0", "tune_lr"), SimpleNamespace(rows=rows)
+    step = SimpleNamespace(run=run, contract=LARGE, table=table, identity=SimpleNamespace(key="k"))
+    record = TrialRecord(0, {"model": "logreg"}, model=model, run_id="child")
+    keeper = SimpleNamespace(trial=lambda *_: None)
+    with pytest.raises(StoreAwayError, match=r"^MLFLOW_TRACKING_URI: the tracking store here has not answered"):
+        searches._keep(step, keeper, record, {})
+    [file] = tmp_path.glob("lifecycle-unsent-*.jsonl")
+    assert [(write["do"], write["run_id"]) for write in patience.kept(file)] == [("batch", "child"), ("end", "child")]
+
+
+def test_ctrl_c_that_nobody_looked_at_interrupts_when_the_block_ends() -> None:
+    with pytest.raises(KeyboardInterrupt, match="^$"), cli.Interruption():
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
+
+
+def test_ctrl_c_after_the_last_trial_says_how_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    done = [TrialRecord(number, {"model": "logreg", "C": 1.0}, score=0.5) for number in range(4)]
+    monkeypatch.setattr(searches, "Objective", lambda *_: None)
+    monkeypatch.setattr(searches, "_trials", lambda *_: done)
+    monkeypatch.setattr(searches, "_draw", interrupted)
+    run = SimpleNamespace(run_id="r1", log=lambda **_: None)
+    asked = options(models="logreg")
+    step = SimpleNamespace(name="tune_multi", options=asked, contract=LARGE, table=None, run=run, begin=lambda _: False)
+    with pytest.raises(KeyboardInterrupt, match="^$"):
+        searches.run(step)
+    said = capsys.readouterr().out
+    assert "interrupted after 4 of 4 trials; the best so far has cv_f1 0.5 (model=logreg, C=1.0)." in said
+    assert "-P resume=r1." in said

@@ -102,3 +102,11 @@ def test_a_cluster_that_gives_nothing_is_a_sentence(start: Callable[..., str], m
         spark.SparkEngine(hostile.good(), 2),
     ):
         pass
+
+
+# pyspark leaves the pipe to the JVM that ended open.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_master_that_is_none_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASTER", "nonsense")
+    with pytest.raises(UserError, match=r"^engine: Spark cannot be started at nonsense, as the variable MASTER says; "):
+        spark.own_session(1)

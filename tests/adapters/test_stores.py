@@ -4,10 +4,12 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -274,3 +276,29 @@ def test_a_process_that_is_killed_while_it_makes_a_store_holds_nobody_up(new_sto
     assert killed.code == -9 and (store.folder / "mlflow.db.lock").exists()
     here = {"MLFLOW_TRACKING_URI": store.uri, "PYTHONPATH": str(STEPS)}
     store.run(sys.executable, "-c", CONNECT, **here, timeout=60).well()
+
+
+class Elsewhere(BaseHTTPRequestHandler):
+    """A server that is well, and no tracking store."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/health" else 404)
+        self.end_headers()
+
+    do_POST = do_GET
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_store_that_refuses_is_told_without_the_password_in_its_address(new_store: Callable[[], Any]) -> None:
+    """Also where mlflow's own words hold the address; and such an address is asked after its health."""
+    store = new_store()
+    with HTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for scheme, place in (("http", f"127.0.0.1:{server.server_port}"), ("oracle", "127.0.0.1/runs")):
+            done = store.script("clean", MLFLOW_TRACKING_URI=f"{scheme}://me:s3cr3t-w0rd@{place}")
+            assert done.code == 2 and "s3cr3t-w0rd" not in done.err + done.out
+            begins = f"Error: MLFLOW_TRACKING_URI: the tracking store '{scheme}://{place}' refuses: "
+            assert done.errors[0].startswith(begins), done.err
+        server.shutdown()

@@ -215,12 +215,15 @@ class Interruption:
         self._before = {one: signal.signal(one, self._note) for one in (signal.SIGINT, signal.SIGTERM)}
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         os.close(self._write)
         self._thread.join()
         os.close(self._read)
+        if self._first and kind is None:
+            # Nobody has looked at `asked` since it came.
+            raise KeyboardInterrupt
 
     def _note(self, *_: object) -> None:
         now = time.monotonic()

@@ -98,13 +98,15 @@ def log_pipeline(
     ------
     TypeError
         Where the model holds a type outside `ALLOWED_TYPES`, which is named.
+    StoreAwayError
+        Where the store does not answer for as long as mlflow waits: a second try might log the model twice.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
 
     example = rows.head(EXAMPLE_ROWS)
     target = run_id or run.run_id
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, tracking.once():
         code = []
         for name, source in _code_of(model).items():
             code.append(Path(folder) / f"{name}.py")

@@ -31,6 +31,8 @@ RECORD, REPEAT_OF = "lifecycle.record", "lifecycle.repeat_of"
 # A longer tag would be cut, and half a record is none: folds by the hundred have a score each.
 LONGEST_TAG = 8_000
 BEAT_SECONDS, DEAD_SECONDS = 5.0, 60.0
+# An old heartbeat is looked at again after this, by when who lives has written another.
+LISTEN_SECONDS = 1.5 * BEAT_SECONDS
 SEARCHES = ("tune_lr", "tune_multi")
 # A search may have been gone on with many times; a circle of claims, which cannot be, must not hang the start.
 LONGEST_CHAIN = 1_000
@@ -83,7 +85,8 @@ def lives(run: "Run") -> bool:
     -------
     bool
         False where the run has ended; where its owner's process on this machine is gone; where its heartbeat, of
-        another machine, is older than 60 s. True also where it has not said whose it is within 60 s of its start.
+        another machine, is older than 60 s and stays as it is. True also where it has not said whose it is within 60 s
+        of its start.
     """
     if run.info.status != "RUNNING":
         return False
@@ -94,10 +97,15 @@ def lives(run: "Run") -> bool:
         whose = json.loads(tags[OWNER])
         if whose["host"] == place():
             return bool(started(whose["pid"]) == whose["started"] != "")
-        return time.time() - float(tags.get(HEARTBEAT, "0")) < DEAD_SECONDS
+        beat = tags.get(HEARTBEAT, "0")
+        if time.time() - float(beat) < DEAD_SECONDS:
+            return True
     except (ValueError, KeyError, TypeError):
         # Written by somebody else: it is not ours to end.
         return True
+    # The other machine's clock may be behind, or the store has been away: who lives is heard again.
+    time.sleep(LISTEN_SECONDS)
+    return bool(tracking.run_of(run.info.run_id).data.tags.get(HEARTBEAT, "0") != beat)
 
 
 class Heartbeat:
@@ -208,8 +216,10 @@ def _record_of(child: "Run") -> TrialRecord:
     )
 
 
-def find(run: StepRun, key: str) -> str:
+def find(run: StepRun, key: str, models: bool = False) -> str:
     """Find the newest search of a key that ended before its time, or that may go further; empty where there is none.
+
+    With ``models`` one whose trials kept none of theirs is passed over.
 
     One that died before it had begun a trial or gone on with another is passed over, and marked KILLED: the search that
     it would have gone on with is older.
@@ -221,6 +231,8 @@ def find(run: StepRun, key: str) -> str:
         if run_id == run.run_id or taken or lives(one):
             continue
         if _goes_on_with(one) or tracking.children_of(run_id, run.experiment_id, {"lifecycle.step": "trial"}):
+            if models and not has_models(_settings_of(run_id, "resume"), {"own": {"log_models": "all"}}):
+                continue
             return run_id
         if one.info.status == "RUNNING":
             run.end_child(run_id, "KILLED")
@@ -230,7 +242,11 @@ def find(run: StepRun, key: str) -> str:
 def _goes_on_with(run: "Run") -> str:
     """Return the search that a run goes on with; it said so before it claimed it, and may not have been first."""
     past_id = run.data.tags.get(RESUMES, "")
-    claimed = past_id and tracking.run_of(past_id).data.params.get(RESUMED_BY) == run.info.run_id
+    try:
+        claimed = past_id and tracking.run_of(past_id).data.params.get(RESUMED_BY) == run.info.run_id
+    except LookupError:
+        # Somebody has deleted it, and its trials with it.
+        return ""
     return str(past_id) if claimed else ""
 
 
@@ -259,16 +275,24 @@ def asked_for(run_id: str, run: StepRun, settings: Mapping[str, Any]) -> str:
     Raises
     ------
     UserError
-        Where the run is no search of this step, is of another table, tried other points, or is alive.
+        Where the run is no search of this step, is of another table, tried other points, or is alive; where the run
+        that has gone on with it has been deleted.
     """
     found = _search_of(run_id, run.step, "resume")
     then = _settings_of(run_id, "resume")
     _check_same(run_id, then, settings)
     for _ in range(LONGEST_CHAIN):
-        following = found.data.params.get(RESUMED_BY)
+        # One that was taken over has no trials of its own: they are where it took its metrics from.
+        following = found.data.tags.get("lifecycle.reused") or found.data.params.get(RESUMED_BY)
         if not following:
             break
-        found = tracking.run_of(following)
+        try:
+            found = tracking.run_of(following)
+        except LookupError as error:
+            raise UserError(
+                f"resume: the trials of {run_id} are counted by run {following}, which is not in the store any more; "
+                "take that one back by -e clean, or start a search anew."
+            ) from error
     if lives(found):
         raise UserError(
             f"resume: the search {found.info.run_id} is alive ({_whose(found)}); wait for it, or end it first."
@@ -330,6 +354,11 @@ def _check_same(run_id: str, then: Mapping[str, Any], now: Mapping[str, Any]) ->
     ]
     if differ:
         raise UserError(f"resume: {run_id} tried other points ({_told(differ)}); give the same options.")
+    if not has_models(then, now):
+        raise UserError(
+            f"resume: {run_id} kept no models of its trials, and log_models=all asks for them; leave log_models out, "
+            "or start a search anew."
+        )
     if then["code_sha256"] != now["code_sha256"]:
         raise UserError(
             f"resume: steps/ or the lock has changed since {run_id}, so its scores are of other code; start anew."
@@ -352,6 +381,11 @@ def _differences(name: str, then: Any, now: Any) -> list[str]:
 def _told(differ: Sequence[str]) -> str:
     more = f"; and {len(differ) - MOST_TOLD} more" if len(differ) > MOST_TOLD else ""
     return "; ".join(differ[:MOST_TOLD]) + more
+
+
+def has_models(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Tell whether a search's trials have the models that are asked for now; both as `settings.json` has them."""
+    return bool(now["own"].get("log_models") != "all" or then["own"].get("log_models") == "all")
 
 
 def _short(value: Any) -> str:

@@ -122,10 +122,7 @@ class Waiting:
                     raise
                 waited = time.monotonic() - began
                 if waited >= bound():
-                    self.given_up = True
-                    # Nobody is to wait for it again, mlflow's own closing of the run neither.
-                    os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
-                    raise self.error() from error
+                    raise self.give_up() from error
                 if not told:
                     print(
                         f"The tracking store {self.store} does not answer; it is waited for, {bound():.0f} s at most.",
@@ -138,6 +135,13 @@ class Waiting:
                 if told:
                     print(f"It answers again, after {time.monotonic() - began:.0f} s.", file=sys.stderr)
                 return answer
+
+    def give_up(self) -> StoreAwayError:
+        """Wait no more, for any call, and return what to raise."""
+        self.given_up = True
+        # Nobody is to wait for it again, mlflow's own closing of the run neither.
+        os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+        return self.error()
 
     def error(self) -> StoreAwayError:
         """Say that the store stays away, where the records are, and how they are sent."""

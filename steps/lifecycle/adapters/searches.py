@@ -14,7 +14,7 @@ from lifecycle.adapters import finals, local, memory, outcomes, predictions, spa
 from lifecycle.adapters.catalog import short_name
 from lifecycle.adapters.cli import Interruption, Options
 from lifecycle.adapters.flavors import log_pipeline
-from lifecycle.adapters.memory import Heartbeat, Past
+from lifecycle.adapters.memory import Past
 from lifecycle.adapters.predictions import Keeper
 from lifecycle.adapters.progress import Progress
 from lifecycle.adapters.steps import Step, settings_of, training_settings
@@ -23,7 +23,7 @@ from lifecycle.declared import space_of
 from lifecycle.errors import UserError
 from lifecycle.metrics import METRIC_NAMES, Metric, dummy_scores, resolve_metric
 from lifecycle.models import MODEL_NAMES, MODELS, choose_models, first_points, left_out_models, space_for
-from lifecycle.search import Suggester, best_record, run_search
+from lifecycle.search import LAG, Suggester, best_record, run_search
 from lifecycle.settings import SearchSettings, one_of, parse_names, step_key
 from lifecycle.spaces import Space, Values, holds
 from lifecycle.table import TestRows
@@ -101,6 +101,10 @@ def check(options: Options) -> None:
     if options["algo"] == "atpe":
         adaptive.check_installed()
         adaptive.check_space(space_of(space or "{}"))
+    if options["engine"] == "spark":
+        from lifecycle.adapters import spark
+
+        spark.check_java()
     if options["metric"]:
         one_of("metric", options["metric"], METRIC_NAMES)
     SearchSettings(
@@ -152,10 +156,15 @@ def run(step: Step) -> None:
     objective = Objective(
         step.table, metric, settings.seed, test, settings.log_models == "all", bool(settings.threshold), limits
     )
-    with Heartbeat(step.run):
-        records, best, defaults = _trials(step, settings, metric, objective, limits)
+    records, best, defaults = _trials(step, settings, metric, objective, limits)
+    try:
         _draw(step, records, metric, test)
         _finish(step, metric, objective, records, best, defaults, test or step.test_rows())
+    except KeyboardInterrupt:
+        # Told twice, as by mlflow's runner, it must not end the telling.
+        with Interruption():
+            _say_interrupted(step, settings, metric, f"{'test' if on_test else 'cv'}_{metric.name}", records)
+        raise
 
 
 def _trials(
@@ -194,14 +203,7 @@ def _trials(
             return
         record.run_id = children[record.number] = open_ones.pop(record.number)
         done[record.number] = record
-        if record.model is not None:
-            log_pipeline(step.run, record.model, step.contract, step.table.rows, step.identity.key, record.run_id)
-            record.model = None
-        try:
-            keeper.trial(record.run_id, record)
-        finally:
-            # Also where the store has just been given up: then the record is kept in the file.
-            step.run.end_trial(record.run_id, record, memory.record_tags(record, children))
+        _keep(step, keeper, record, children)
         progress.trial(record)
 
     began = time.perf_counter()
@@ -218,6 +220,9 @@ def _trials(
                 beside = engine.submit(len(records), Task({"model": best.values["model"]}))
                 if interruption.asked in wait([beside, interruption.asked], return_when=FIRST_COMPLETED).done:
                     raise KeyboardInterrupt
+            if interruption.asked.done():
+                # It came while the workers ended.
+                raise KeyboardInterrupt
         except KeyboardInterrupt:
             _end_open(step, open_ones)
             _say_interrupted(step, settings, metric, selected, list(done.values()))
@@ -228,6 +233,18 @@ def _trials(
         if record.status == FINISHED:
             record.out_of_fold = predictions.of_child(record.run_id, step.table)
     return records, best, beside.result()
+
+
+def _keep(step: Step, keeper: Keeper, record: TrialRecord, children: dict[int, str]) -> None:
+    """Write a trial's model, predictions and record into its child run, and end that."""
+    try:
+        if record.model is not None:
+            log_pipeline(step.run, record.model, step.contract, step.table.rows, step.identity.key, record.run_id)
+            record.model = None
+        keeper.trial(record.run_id, record)
+    finally:
+        # Also where the store has just been given up: then the record is kept in the file.
+        step.run.end_trial(record.run_id, record, memory.record_tags(record, children))
 
 
 def _end_open(step: Step, open_ones: dict[int, str]) -> None:
@@ -245,7 +262,7 @@ def _past(step: Step, settings: SearchSettings) -> Past:
     elif step.options["fresh"]:
         found = ""
     else:
-        found = memory.find(step.run, step_key(step.name, step.identity.key, own))
+        found = memory.find(step.run, step_key(step.name, step.identity.key, own), settings.log_models == "all")
     if not found:
         return Past()
     past = memory.take(step.run, found)
@@ -290,11 +307,13 @@ def _say_interrupted(
 
 
 def _engine(settings: SearchSettings, objective: Objective) -> Any:
+    # More workers than a search hands trials to at once would only be started.
+    workers = min(settings.parallelism, settings.max_evals, LAG)
     if settings.engine == "spark":
         from lifecycle.adapters import spark
 
-        return spark.SparkEngine(objective, settings.parallelism, settings.trial_timeout)
-    return local.engine(objective, min(settings.parallelism, settings.max_evals), settings.trial_timeout)
+        return spark.SparkEngine(objective, workers, settings.trial_timeout)
+    return local.engine(objective, workers, settings.trial_timeout)
 
 
 def _finish(

@@ -236,7 +236,13 @@ class SparkEngine:
 
 
 def own_session(workers: int) -> Any:
-    """Start a session of our own: on this machine, or where the variable MASTER says."""
+    """Start a session of our own: on this machine, or where the variable MASTER says.
+
+    Raises
+    ------
+    UserError
+        Where MASTER says what Spark cannot use.
+    """
     # Executors would take the system's python, which has none of our packages.
     environ.setdefault("PYSPARK_PYTHON", sys.executable)
     from pyspark.sql import SparkSession
@@ -251,7 +257,15 @@ def own_session(workers: int) -> Any:
     settings = OWN | {"spark.cores.max": str(workers)} | {f"spark.executorEnv.{k}": v for k, v in ONE_THREAD.items()}
     for name, value in settings.items():
         builder = builder.config(name, value)
-    return builder.master(master).getOrCreate()
+    try:
+        return builder.master(master).getOrCreate()
+    except Exception as error:
+        if "MASTER" not in environ:
+            raise
+        # Spark's own words stand above.
+        raise UserError(
+            f"engine: Spark cannot be started at {master}, as the variable MASTER says; mend it, or use engine=local."
+        ) from error
 
 
 def slots(context: Any) -> int:

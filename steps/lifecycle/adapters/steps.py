@@ -11,6 +11,7 @@ from typing import Any
 
 from lifecycle.adapters import catalog, code, projects, sources, stored, tracking
 from lifecycle.adapters.cli import Options
+from lifecycle.adapters.memory import Heartbeat
 from lifecycle.contract import Contract
 from lifecycle.errors import UserError
 from lifecycle.reading import parse_read
@@ -302,11 +303,13 @@ def opened(name: str, options: Options) -> Iterator[Step]:
     tracking.connect()
     run = tracking.start(name)
     run.log(tags=identity_tags(name, identity))
-    prepared_run_id = prepared_table(identity, run, options)
-    contract = read_contract(prepared_run_id)
-    check_task(name, identity.settings, contract.task)
-    tracking.copy_inputs(run, prepared_run_id)
-    yield Step(name, options, identity, run, prepared_run_id, contract)
+    # From here on, since preparing and reading a large table take longer than a run may be silent.
+    with Heartbeat(run):
+        prepared_run_id = prepared_table(identity, run, options)
+        contract = read_contract(prepared_run_id)
+        check_task(name, identity.settings, contract.task)
+        tracking.copy_inputs(run, prepared_run_id)
+        yield Step(name, options, identity, run, prepared_run_id, contract)
     run.end("FINISHED")
 
 

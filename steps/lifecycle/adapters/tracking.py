@@ -13,8 +13,8 @@ import time
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -73,7 +73,8 @@ def connect() -> None:
             address = (parsed.hostname, parsed.port or PORTS[scheme])
             socket.create_connection(address, timeout=CONNECT_SECONDS).close()
             if scheme.startswith("http"):
-                _ask_after_health(uri)
+                # urllib would take a password in the address for a part of the host's name.
+                _ask_after_health(parsed._replace(netloc=parsed.netloc.rpartition("@")[2]).geturl())
         except (OSError, ValueError, OverflowError) as error:
             raise UserError(
                 f"MLFLOW_TRACKING_URI: no tracking store answers at {parsed.netloc.rpartition('@')[2]} ({error}); "
@@ -98,10 +99,13 @@ def connect() -> None:
         with stores.making(mlflow.get_tracking_uri()):
             _impatient().search_experiments(max_results=1)
     except (MlflowException, ImportError, OSError, sqlite3.Error, sqlalchemy.exc.SQLAlchemyError) as error:
+        address = mlflow.get_tracking_uri()
+        # The error's own words may hold the whole address.
+        said = _refusal(error).replace(address, stores.shown(address))
         raise UserError(
-            f"MLFLOW_TRACKING_URI: the tracking store {stores.shown(mlflow.get_tracking_uri())!r} refuses: "
-            f"{_refusal(error)}; mend the address, the rights or the credentials (MLFLOW_TRACKING_USERNAME and "
-            "MLFLOW_TRACKING_PASSWORD, MLFLOW_TRACKING_TOKEN, for PostgreSQL PGPASSWORD)."
+            f"MLFLOW_TRACKING_URI: the tracking store {stores.shown(address)!r} refuses: {said}; mend the address, the "
+            "rights or the credentials (MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, MLFLOW_TRACKING_TOKEN, "
+            "for PostgreSQL PGPASSWORD)."
         ) from error
 
 
@@ -174,6 +178,23 @@ def outbox() -> patience.Outbox:
 def client() -> "MlflowClient":
     """Return the client of the store that the environment names; its calls wait for a store that is away."""
     return cast("MlflowClient", outbox().client)
+
+
+@contextmanager
+def once() -> Iterator[None]:
+    """Give the store up where it is away during mlflow's own calls in the block, which nobody may repeat.
+
+    Raises
+    ------
+    StoreAwayError
+        Where it is.
+    """
+    try:
+        yield
+    except Exception as error:
+        if patience.is_away(error) or (error.__cause__ is not None and patience.is_away(error.__cause__)):
+            raise outbox().waiting.give_up() from error
+        raise
 
 
 def _batch(
@@ -355,19 +376,31 @@ def _forget(run_id: str, status: str) -> None:
             mlflow.end_run(status)
 
 
-def send_kept(writes: Sequence[patience.Write]) -> None:
+def send_kept(writes: Sequence[patience.Write], kept: Path) -> None:
     """Send records that were kept while the store was away, in order.
+
+    Parameters
+    ----------
+    writes : sequence of dict
+        What the file holds.
+    kept : Path
+        The file, for the sentence where the store goes away again.
 
     Raises
     ------
     UserError
-        Where the store has no such run, or refuses a record.
+        Where the store has no such run, or refuses a record, or stays away.
     """
     from mlflow.exceptions import MlflowException
 
     try:
         for write in writes:
             patience.send(client(), write)
+    except StoreAwayError as error:
+        raise UserError(
+            f"file: the tracking store {outbox().waiting.store} has gone away again; all is still in {kept}, so send "
+            "it once more when the store answers."
+        ) from error
     except MlflowException as error:
         raise UserError(
             f"file: the tracking store {outbox().waiting.store} refuses a record of run {write['run_id']}: "
