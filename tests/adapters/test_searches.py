@@ -124,7 +124,7 @@ def test_ctrl_c_after_the_last_trial_says_how_it_goes_on(
 
     done = [TrialRecord(number, {"model": "logreg", "C": 1.0}, score=0.5) for number in range(4)]
     monkeypatch.setattr(searches, "Objective", lambda *_: None)
-    monkeypatch.setattr(searches, "_trials", lambda *_: done)
+    monkeypatch.setattr(searches, "_trials", lambda *_: (done, done[0], None))
     monkeypatch.setattr(searches, "_draw", interrupted)
     run = SimpleNamespace(run_id="r1", log=lambda **_: None)
     asked = options(models="logreg")
