@@ -93,7 +93,7 @@ def draw_stacks(path: Path, title: str, unit: str, stacks: Mapping[str, Mapping[
         axes.annotate(
             f"{whole:.3g}", (whole, place), xytext=(4, 0), textcoords="offset points", va="center", size=SMALL
         )
-    axes.axvline(bound, color=INK, linestyle=":", label="asked at most")
+    axes.axvline(bound, color=INK, linestyle=":", label="not to be passed")
     axes.set_yticks(range(len(stacks)), list(stacks))
     axes.invert_yaxis()
     axes.set_xlabel(unit, size=TEXT, color=INK)

@@ -355,7 +355,7 @@ def draw(cells: list[dict[str, Any]]) -> None:
     draw_intervals(
         PAGE.with_name("quality_difference.png"),
         "Ours less FLAML in equal seconds, outer test rows",
-        "hundredths of F1, or % of RMSE; to the right ours is better; dotted: asked at least",
+        "hundredths of F1, or % of RMSE; to the right ours is better; dotted: no interval is to reach it",
         intervals,
         BOUND,
     )
