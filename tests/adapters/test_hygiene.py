@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from mlflow.entities import ViewType
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, RESOURCE_DOES_NOT_EXIST
 
 from lifecycle.adapters import hygiene, memory, tracking
 from lifecycle.errors import UserError
@@ -143,6 +145,25 @@ def test_it_is_said_when_it_can_be_purged(store: Any, two: dict[str, Any], monke
         f"tune_lr tune_lr ({away.info.run_id}): put away 2026-01-31 12:00 UTC; "
         "`mlflow gc --older-than 30d` purges it from 2026-03-02 on"
     )
+
+
+def test_a_model_is_left_behind_where_its_run_is_purged_and_not_where_the_store_refuses(
+    store: Any, two: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hygiene.put_away(hygiene.family(two["one_search"].info.run_id))
+    assert hygiene.left_behind() == []
+    get_run = store.client.get_run
+
+    def purged(run_id: str, code: int) -> Any:
+        if run_id == two["one_search"].info.run_id:
+            raise MlflowException("no", code)
+        return get_run(run_id)
+
+    monkeypatch.setattr(store.client, "get_run", lambda run_id: purged(run_id, PERMISSION_DENIED))
+    with pytest.raises(MlflowException, match=r"^no$"):
+        hygiene.left_behind()
+    monkeypatch.setattr(store.client, "get_run", lambda run_id: purged(run_id, RESOURCE_DOES_NOT_EXIST))
+    assert [one.model_id for one in hygiene.left_behind()] == [two["one_model"]]
 
 
 OTHER = json.dumps({"host": "elsewhere", "pid": 1, "started": 0, "token": "t"})

@@ -302,3 +302,33 @@ def test_a_store_that_refuses_is_told_without_the_password_in_its_address(new_st
             begins = f"Error: MLFLOW_TRACKING_URI: the tracking store '{scheme}://{place}' refuses: "
             assert done.errors[0].startswith(begins), done.err
         server.shutdown()
+
+
+def test_a_copy_of_a_remote_artifact_goes_with_the_process(tmp_path: Path, project: Path) -> None:
+    """Left to itself mlflow makes a folder for each, which nobody removes."""
+    script = """
+import sys
+from types import SimpleNamespace
+from mlflow.store.artifact import artifact_repository_registry
+from lifecycle.adapters import tracking
+
+class Remote:
+    def download_artifacts(self, name, folder):
+        with open(f"{folder}/{name}", "w") as file:
+            file.write("far")
+        return f"{folder}/{name}"
+
+artifact_repository_registry.get_artifact_repository = lambda uri: Remote()
+info = SimpleNamespace(artifact_uri="s3://bucket/run/artifacts")
+tracking.client = lambda: SimpleNamespace(get_run=lambda run_id: SimpleNamespace(info=info))
+copies = [tracking.artifact(run, "settings.json") for run in ("one", "other")]
+assert len(set(copies)) == 2 and [copy.read_text() for copy in copies] == ["far", "far"]
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(project / "steps")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not list(tmp_path.rglob("settings.json"))

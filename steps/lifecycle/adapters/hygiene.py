@@ -226,7 +226,10 @@ def left_behind() -> list[Any]:
         if PUT_AWAY in model.tags:
             try:
                 tracking.client().get_run(model.source_run_id)
-            except MlflowException:
+            except MlflowException as error:
+                # Any other refusal says nothing of the run, and what is found here is deleted for good.
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
                 found.append(model)
     return found
 

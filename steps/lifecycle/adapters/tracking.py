@@ -340,7 +340,8 @@ class StepRun:
         """Delete an artifact of a child run."""
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        get_artifact_repository(client().get_run(run_id).info.artifact_uri).delete_artifacts(name)
+        files = get_artifact_repository(client().get_run(run_id).info.artifact_uri)
+        outbox().waiting.hold(lambda: files.delete_artifacts(name))
 
     @cached_property
     def _folder(self) -> Any:
@@ -508,19 +509,29 @@ def claim(run_id: str, name: str, value: str) -> str:
     return str(client().get_run(run_id).data.params.get(name, ""))
 
 
+@cache
+def _copies() -> "tempfile.TemporaryDirectory[str]":
+    """Make the folder of this process's copies, which goes with it."""
+    return tempfile.TemporaryDirectory(prefix="lifecycle-")
+
+
 def artifact(run_id: str, name: str) -> Path:
-    """Return a local path of an artifact: the file itself where the store is local, else a copy.
+    """Return a local path of an artifact: the file itself where the store is local, else a copy for this process.
 
     Raises
     ------
     LookupError
         Where the run does not have it.
     """
-    from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
     try:
-        return Path(download_artifacts(run_id=run_id, artifact_path=name, tracking_uri=None))
+        files = get_artifact_repository(client().get_run(run_id).info.artifact_uri)
+        # Left to itself mlflow makes a folder for each copy, which nobody removes.
+        copies = None if isinstance(files, LocalArtifactRepository) else tempfile.mkdtemp(dir=_copies().name)
+        return Path(files.download_artifacts(name, copies))
     except (MlflowException, OSError) as error:
         raise LookupError(f"run {run_id} has no artifact {name}") from error
 
