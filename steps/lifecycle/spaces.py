@@ -1,7 +1,7 @@
 """Ranges of hyperparameters as data: they check themselves when built and are compiled for hyperopt once.
 
-Each range goes both ways: from what hyperopt draws to the value that an estimator gets, back to hyperopt's point, and
-from the text under which a run tracks the value, so that a search can be taken up again from its runs alone.
+Each range goes both ways, from what hyperopt draws to the value that an estimator gets and back to hyperopt's point, so
+that a search can be taken up again from its runs alone.
 """
 
 import math
@@ -105,19 +105,6 @@ class Choice:
                 return place
         raise ValueError(f"{value!r} is none of {list(self.options)}")
 
-    def read(self, text: str) -> Any:
-        """Return the option that is written so.
-
-        Raises
-        ------
-        ValueError
-            Where none is.
-        """
-        for option in self.options:
-            if str(option) == text:
-                return option
-        raise ValueError(f"{text!r} is none of {list(self.options)}")
-
 
 @dataclass(frozen=True)
 class Continuous:
@@ -142,16 +129,6 @@ class Continuous:
     def holds(self, value: float) -> bool:
         """Tell whether a number lies in the range."""
         return math.isfinite(value)
-
-    def read(self, text: str) -> float:
-        """Read the number; Python writes every double so that it comes back the same.
-
-        Raises
-        ------
-        ValueError
-            For what is no number.
-        """
-        return float(text)
 
 
 # A logarithm and back turn the ends by a few units in the last place.
@@ -329,16 +306,6 @@ class Steps:
                 return float(steps)
         raise ValueError(f"{value!r} is not in {self}")
 
-    def read(self, text: str) -> Number:
-        """Read the number.
-
-        Raises
-        ------
-        ValueError
-            For what is none of its places.
-        """
-        return self.value(self.point(float(text)))
-
 
 @dataclass(frozen=True)
 class Integers:
@@ -380,16 +347,6 @@ class Integers:
         if isinstance(value, bool) or not isinstance(value, int) or not self.low <= value < self.high:
             raise ValueError(f"{value!r} is not in {self}")
         return value
-
-    def read(self, text: str) -> int:
-        """Read the number.
-
-        Raises
-        ------
-        ValueError
-            For what is no whole number.
-        """
-        return int(text)
 
 
 @dataclass(frozen=True)
@@ -444,16 +401,6 @@ class Rounded:
             if (inside or self.range.holds(value)) and self.value(value) == value:
                 return float(value)
         raise ValueError(f"{value!r} is not in {self}")
-
-    def read(self, text: str) -> Number:
-        """Read the number.
-
-        Raises
-        ------
-        ValueError
-            For what is no multiple of the step.
-        """
-        return self.value(self.point(float(text)))
 
 
 Range = Choice | Normal | LogNormal | LogUniform | Uniform | Steps | Integers | Rounded
@@ -548,42 +495,6 @@ def holds(space: Space, values: Mapping[str, Any]) -> bool:
     except ValueError:
         return False
     return True
-
-
-def values_from_params(space: Space, params: Mapping[str, str]) -> Values:
-    """Read back the values of a trial from the parameters that its run tracks.
-
-    Parameters
-    ----------
-    space : mapping
-        Over which the search ran.
-    params : mapping of str to str
-        ``model`` and every parameter of its estimator, as `str` writes them. A parameter of an estimator within another
-        is named ``outer__name``.
-
-    Returns
-    -------
-    dict
-        ``model`` and its hyperparameters: floats, whole numbers, booleans and None as they were, to the last bit.
-
-    Raises
-    ------
-    ValueError
-        Where the space does not hold the values, or a parameter is absent.
-    """
-    model = params.get("model", "")
-    if model not in space:
-        raise ValueError(f"the space has no {model!r}")
-    values: Values = {"model": model}
-    for name, one in space[model].items():
-        found = [key for key in params if key == name] or [key for key in params if key.endswith(f"__{name}")]
-        if len(found) != 1:
-            raise ValueError(f"{name} of {model} is not among the parameters")
-        try:
-            values[name] = one.read(params[found[0]])
-        except ValueError as error:
-            raise ValueError(f"{name} of {model}: {error}") from error
-    return values
 
 
 def nearest(one: Range, wanted: Any) -> Any:
