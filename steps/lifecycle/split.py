@@ -187,13 +187,14 @@ def assign_folds(
     target : Series, shape (n,)
         Of the training rows.
     task, split : str
-        Classification folds are stratified; ``group`` keeps groups whole; ``time`` makes blocks in order.
+        Classification folds are stratified; ``group`` keeps groups whole; ``time`` makes blocks in order; ``hash`` puts
+        a row where the hash of ``by`` falls, so that equal rows are in one fold.
     folds : int
         At least 2.
     seed : int
-        Of the shuffle.
+        Of the shuffle or the hash.
     by : Series, shape (n,), optional
-        Groups or times.
+        Groups, times, or what to hash.
 
     Returns
     -------
@@ -226,6 +227,16 @@ def assign_folds(
         if len(np.unique(places)) < folds:
             raise UserError(
                 f"folds: the times in {by.name!r} are too few for {folds} blocks in order; give fewer folds."
+            )
+        return places
+    if split == "hash" and by is not None:
+        # The hash of the hash: the row's side of the table was told by the first.
+        places = (_hashed(pd.Series(_hashed(by, seed)), seed) % np.uint64(folds)).astype(np.int64)
+        if len(np.unique(places)) < folds:
+            found = len(np.unique(places))
+            raise UserError(
+                f"folds: by their hash the {len(by)} training rows fall into {found} of {folds} folds; "
+                "give fewer folds or more rows."
             )
         return places
     splitter: Any

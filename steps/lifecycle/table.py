@@ -258,7 +258,7 @@ def prepare(raw: Rows, settings: TableSettings, raw_test: Rows | None = None) ->
     if not contract.features:
         roles = listed(f"{column.name} ({column.role})" for column in contract.left_out)
         raise UserError(f"data: {settings.data!r} has no column to learn from; beside the target there are: {roles}.")
-    fold_by = by.iloc[train].reset_index(drop=True) if by is not None and split in ("group", "time") else None
+    fold_by = by.iloc[train].reset_index(drop=True) if by is not None else None
     with ThreadPoolExecutor(1) as beside:
         # The one counts outside of Python, the other does not.
         assigned = beside.submit(_folds, train_labels, contract, settings, fold_by)

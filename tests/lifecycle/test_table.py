@@ -243,10 +243,13 @@ def test_a_hash_split_without_a_column_is_of_the_rows_content():
     settings = asked(split="hash", test_size=0.4, folds=2)
     train, test, _ = prepare(raw, settings)
     assert not set(train["x"]) & set(test["x"])
+    assert train.groupby("x")["__fold__"].nunique().max() == 1
     longer = pd.concat([raw, raw.assign(x=raw["x"] + 20)], ignore_index=True)
     grown_train, grown_test, _ = prepare(longer, settings)
     assert set(train["x"]) <= set(grown_train["x"])
     assert set(test["x"]) <= set(grown_test["x"])
+    fold = train.set_index("x")["__fold__"].to_dict()
+    assert {x: found for x, found in grown_train.set_index("x")["__fold__"].to_dict().items() if x in fold} == fold
 
 
 @pytest.mark.parametrize(
