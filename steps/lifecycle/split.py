@@ -187,8 +187,8 @@ def assign_folds(
     target : Series, shape (n,)
         Of the training rows.
     task, split : str
-        Classification folds are stratified; ``group`` keeps groups whole; ``time`` makes blocks in order; ``hash`` puts
-        a row where the hash of ``by`` falls, so that equal rows are in one fold.
+        Classification folds are stratified; ``group`` keeps groups whole; ``time`` makes blocks in order; ``hash``
+        deals rows out in the order of the hash of ``by``, class by class, those of one hash into one fold.
     folds : int
         At least 2.
     seed : int
@@ -204,7 +204,7 @@ def assign_folds(
     Raises
     ------
     UserError
-        Where there are fewer rows, rows of a class, groups or times than folds.
+        Where there are fewer rows, rows of a class, groups, times or values to hash than folds.
     """
     if len(target) < 2 * folds:
         raise UserError(
@@ -231,13 +231,17 @@ def assign_folds(
         return places
     if split == "hash" and by is not None:
         # The hash of the hash: the row's side of the table was told by the first.
-        places = (_hashed(pd.Series(_hashed(by, seed)), seed) % np.uint64(folds)).astype(np.int64)
-        if len(np.unique(places)) < folds:
-            found = len(np.unique(places))
+        different, first, which = np.unique(_hashed(pd.Series(_hashed(by, seed)), seed), True, True)
+        if len(different) < folds:
             raise UserError(
-                f"folds: by their hash the {len(by)} training rows fall into {found} of {folds} folds; "
-                "give fewer folds or more rows."
+                f"folds: the {len(by)} training rows hold {len(different)} different values to hash, fewer than "
+                f"{folds} folds; give fewer folds or more rows."
             )
+        # Dealt out one by one, class by class: folds have as many of them, and each its share of a class.
+        classes = _codes(target)[first] if task == "classification" else np.zeros(len(first), dtype=np.int16)
+        dealt = np.empty(len(different), dtype=np.int64)
+        dealt[np.lexsort((different, classes))] = np.arange(len(different))
+        places[:] = dealt[which] % folds
         return places
     splitter: Any
     if split == "group" and by is not None:
