@@ -236,7 +236,8 @@ def text_of(found: dict[int, dict[str, list[dict[str, Any]]]], left_out: dict[st
         f"Machine: {os.cpu_count()} cores, load at the end {os.getloadavg()[0]:.1f}, {platform.system()} "
         f"{platform.machine()}, Python {platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}. Sample churn, five "
         "folds, four kinds of model. Medians of runs in turn. S: fit and score seconds of the same points one after "
-        "another in one process with one thread; for the ways of others of their own points. On Spark the session is there before the search.",
+        "another in one process with one thread; for the ways of others of their own points. On Spark the session is "
+        "there before the search.",
         "",
         "| trials | way | runs | command, s | search, s | own work, s | S, s | search over half of S, times "
         "| above it, s a trial |",
