@@ -55,8 +55,16 @@ def draw_bars(path: Path, title: str, unit: str, sizes: Mapping[str, Mapping[str
             order = labels.index(label)
             shown = max(value, 1e-3)
             axes.plot(shown, place, "osD^"[order % 4], color=PALETTE[order], label=label, markersize=7)
-            axes.annotate(f"{value:.3g}", (shown, place), xytext=(0, 6), textcoords="offset points", ha="center",
-                          size=SMALL - 1, color=MUTED)  # fmt: skip
+            # Sizes take turns above and below their mark, which may lie close together.
+            axes.annotate(
+                f"{value:.2g}",
+                (shown, place),
+                xytext=(0, (6, -13)[order % 2]),
+                textcoords="offset points",
+                ha=("center", "center", "left")[order % 3],
+                size=SMALL - 1,
+                color=MUTED,
+            )
     axes.set_xscale("log")
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.7)

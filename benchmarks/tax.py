@@ -240,8 +240,8 @@ def text_of(found: dict[int, dict[str, list[dict[str, Any]]]], left_out: dict[st
         "there before the search.",
         "",
         "| trials | way | runs | command, s | search, s | own work, s | S, s | search over half of S, times "
-        "| above it, s a trial |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| above it, s a trial | above own work, s a trial |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for trials, ways in found.items():
         for way, runs in ways.items():
@@ -250,14 +250,20 @@ def text_of(found: dict[int, dict[str, list[dict[str, Any]]]], left_out: dict[st
             due = middle["work"] / workers
             command = f"{middle['command']:.1f}" if "command" in middle else ""
             own = f"{middle['own work']:.1f}" if "own work" in middle else ""
+            above = statistics.median(above_own(way, run) for run in runs) / trials
             share = f"{middle['search'] / due:.2f}" + ("" if workers == 2 else " (over S)")
             lines.append(
                 f"| {trials:,} | {WAYS[way]} | {len(runs)} | {command} | {middle['search']:.1f} | {own} "
                 f"| {middle['work']:.1f} "
-                f"| {share} | {(middle['search'] - due) / trials:.3f} |"
+                f"| {share} | {(middle['search'] - due) / trials:.3f} | {above:.3f} |"
             )
     lines += ["", *(f"Left out: {WAYS[way]}, without {what}." for way, what in left_out.items())]
     return "\n".join(lines).rstrip()
+
+
+def above_own(way: str, run: dict[str, Any]) -> float:
+    """Return the seconds of a search above what it itself fitted and scored, shared among its workers."""
+    return float(run["search"] - run.get("own work", run["work"]) / (1 if way in ONE_PROCESS else 2))
 
 
 def draw(found: dict[int, dict[str, list[dict[str, Any]]]]) -> None:
@@ -267,10 +273,9 @@ def draw(found: dict[int, dict[str, list[dict[str, Any]]]]) -> None:
     sizes: dict[str, dict[str, float]] = {}
     for trials, ways in found.items():
         for way, runs in ways.items():
-            above = [run["search"] - run["work"] / (1 if way in ONE_PROCESS else 2) for run in runs]
-            sizes.setdefault(WAYS[way], {})[f"{trials:,} trials"] = statistics.median(above) / trials
-    title = "What a trial costs above its fit and score"
-    draw_bars(PAGE.with_name("tax.png"), title, "seconds a trial (0.001 stands for less)", sizes)
+            above = statistics.median(above_own(way, run) for run in runs)
+            sizes.setdefault(WAYS[way], {})[f"{trials:,} trials"] = above / trials
+    draw_bars(PAGE.with_name("tax.png"), "What a trial costs above its fit and score", "seconds a trial", sizes)
 
 
 @click.command()
