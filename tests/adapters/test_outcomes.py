@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lifecycle.adapters import outcomes, predictions
+from lifecycle.adapters import outcomes, predictions, tracking
 from lifecycle.adapters.predictions import Keeper, columns_of, of_frame
 from lifecycle.contract import Column, Contract
 from lifecycle.honest import Compared, Corrected, Interval, Predictions
@@ -115,6 +115,23 @@ def test_of_a_large_table_the_ten_best_so_far_keep_theirs(monkeypatch: pytest.Mo
             keeper.trial(str(one.number), one)
         assert set(run.files) == {str(number) for number in best}
         assert [one.number for one in records if one.out_of_fold is not None] == list(best)
+
+
+def test_of_a_large_table_the_ten_best_are_those_of_a_search_and_of_what_it_goes_on_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(predictions, "MOST_ROWS", 5)
+    run, records = Written(), [record(number, float(number)) for number in range(16)]
+    earlier = Keeper(run, LABELS, F1)  # type: ignore[arg-type]
+    for one in records[:12]:
+        one.run_id = str(one.number)
+        earlier.trial(one.run_id, one)
+    monkeypatch.setattr(tracking, "has_artifact", lambda run_id, name: run_id in run.files and name == "oof.parquet")
+    later = Keeper(run, LABELS, F1)  # type: ignore[arg-type]
+    later.past(records[:12])
+    for one in records[12:]:
+        later.trial(str(one.number), one)
+    assert set(run.files) == {str(number) for number in range(6, 16)}
 
 
 def test_of_a_small_table_every_finished_trial_keeps_its_own() -> None:

@@ -42,6 +42,12 @@ class Keeper:
         self._run, self._table, self._metric = run, table, metric
         self._kept: list[tuple[float, int, str, TrialRecord]] = []
 
+    def past(self, records: Sequence[TrialRecord]) -> None:
+        """Count the trials of a search that is gone on with, whose runs keep predictions, among the best so far."""
+        if len(self._table.labels) > MOST_ROWS:
+            kept = [one for one in records if one.status == FINISHED and tracking.has_artifact(one.run_id, OOF)]
+            self._kept += [(self._metric.loss(one.score), one.number, one.run_id, one) for one in kept]
+
     def trial(self, child: str, record: TrialRecord) -> None:
         """Write a trial's predictions into its child run, before the run ends."""
         if record.out_of_fold is None or record.status != FINISHED:

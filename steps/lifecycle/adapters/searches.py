@@ -193,6 +193,7 @@ def _trials(
     children = {record.number: record.run_id for record in past.records}
     open_ones: dict[int, str] = {}
     keeper = Keeper(step.run, step.table, metric)
+    keeper.past(past.records)
 
     def started(number: int, values: Values) -> None:
         open_ones[number] = step.run.child(f"{number:03d} {values['model']}", {"lifecycle.step": "trial"})
