@@ -38,7 +38,7 @@ def take_back(found: hygiene.Family, confirm: bool) -> None:
         print("\n".join(hygiene.described(found, deleted)))
         print("Nothing has been restored; add -P confirm=true.")
         return
-    print(f"Restored {hygiene.take_back(found)} runs and {len(found.models)} models.")
+    print(f"Restored {hygiene.take_back(found)} runs; logged models: {len(found.models)}.")
 
 
 def overview(confirm: bool) -> None:

@@ -1,18 +1,20 @@
 """Entry point `prepare`: raw table -> contract, split, folds, train and test rows, profile."""
 
-import tempfile
-from pathlib import Path
-
-from lifecycle import checks
-from lifecycle.adapters import cli, preparation, steps, tracking
-from lifecycle.audit import as_frame, said
-from lifecycle.errors import UserError, listed
-from lifecycle.table import profile
+from lifecycle.adapters import cli
 
 
 @cli.command("prepare")
 def main(options: cli.Options) -> None:
     """Read a table, write its contract, split it and assign the folds."""
+    import tempfile
+    from pathlib import Path
+
+    from lifecycle import checks
+    from lifecycle.adapters import preparation, steps, tracking
+    from lifecycle.audit import as_frame, said
+    from lifecycle.errors import UserError, listed
+    from lifecycle.table import profile
+
     identity = steps.identify(options)
     tracking.connect()
     run = tracking.start("prepare")

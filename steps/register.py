@@ -1,13 +1,15 @@
 """Entry point `register`: the best accepted candidate -> a version, its stage, its alias."""
 
-from lifecycle.adapters import candidates, catalog, cli, registry, steps
-from lifecycle.metrics import resolve_metric
-from lifecycle.selection import judge
+from lifecycle.adapters import cli
 
 
 @cli.command("register")
 def main(options: cli.Options) -> None:
     """Register the best candidate of a table, if it beats the dummy on the test rows."""
+    from lifecycle.adapters import candidates, catalog, registry, steps
+    from lifecycle.metrics import resolve_metric
+    from lifecycle.selection import judge
+
     registry.check_name(options["name"])
     with steps.opened("register", options) as step:
         metric = resolve_metric(options["metric"], step.contract)

@@ -5,7 +5,6 @@ eight, on any engine: the suggestion for trial ``i`` reads the records of the tr
 and its own seed is made of the search's seed and ``i``.
 """
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -232,9 +231,7 @@ class _Search:
 
     def seconds_left(self) -> float | None:
         """Return how long a trial that waits for a worker may still begin; None where none waits any more."""
-        # Longer than this no lock can be waited for.
-        left = min(self.deadline - time.monotonic(), threading.TIMEOUT_MAX)
-        return None if self._called_back else max(left, 0)
+        return None if self._called_back else max(self.deadline - time.monotonic(), 0)
 
     def end(self, future: "Future[TrialRecord]") -> TrialRecord:
         """Return the record of a trial that is done, which is under way no more."""

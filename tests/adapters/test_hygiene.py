@@ -133,7 +133,7 @@ def test_it_is_said_what_would_go(store: Any, two: dict[str, Any]) -> None:
     root = two["one"].info.run_id
     assert hygiene.described(found, found.active) == [
         f"main main ({root}): 5 runs (1 main, 1 tune_lr, 3 trial), artifacts 2.5 MB",
-        "models: 1, 0.0 MB",
+        "logged models: 1, 0.0 MB",
     ]
 
 

@@ -311,7 +311,7 @@ def test_a_trial_that_waits_for_a_worker_is_not_begun_where_the_time_ran_out_in_
     assert [record.number for record in records] == engine.ended == [0]
 
 
-@pytest.mark.parametrize("seconds", [1e10, float("inf")])
+@pytest.mark.parametrize("seconds", [1e7, 1e9])
 def test_all_the_time_there_is_may_be_given(seconds: float):
     with OutOfOrder(2).at_work() as engine:
         records = run_search(

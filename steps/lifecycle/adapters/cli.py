@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -247,7 +248,17 @@ def _ended(script: click.Command) -> int:
     except click.UsageError as error:
         sentence = f"{error.format_message().rstrip('.')}; see {sys.argv[0]} --help."
     except click.Abort:
-        _close_run("", "KILLED")
+        # mlflow's runner tells the same interruption again.
+        began = time.monotonic()
+        for one in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(one, lambda *_: _give_up(began))
+        try:
+            _close_run("", "KILLED")
+        except Exception:  # noqa: BLE001 - of libraries whose import was interrupted nothing is left that works
+            _close_run_apart()
+        for one in (signal.SIGINT, signal.SIGTERM):
+            # Python hands them back to the kernel as it ends, but for those that are ignored.
+            signal.signal(one, signal.SIG_IGN)
         return INTERRUPTED
     except InnerStepError as error:
         print(error, file=sys.stderr)
@@ -266,6 +277,22 @@ def _ended(script: click.Command) -> int:
         # A step that another one started leaves the word to it, so that the sentence is read once.
         print(f"Error: {sentence}", file=sys.stderr)
     return USER_MISTAKE
+
+
+def _give_up(began: float) -> None:
+    """Leave at once where the user insists, as when the store is silent while the run is closed."""
+    if time.monotonic() - began > SECONDS_OF_ONE_SIGNAL:
+        os._exit(INTERRUPTED)
+
+
+def _close_run_apart() -> None:
+    """End the run that mlflow's runner has made as KILLED, in a process of its own; no other can be open yet."""
+    if "MLFLOW_RUN_ID" in os.environ:
+        closing = "from lifecycle.adapters import tracking; tracking.connect(); tracking.close_run('', 'KILLED')"
+        path = os.pathsep.join(part for part in (sys.path[0], os.environ.get("PYTHONPATH", "")) if part)
+        subprocess.run(
+            [sys.executable, "-c", closing], env=os.environ | {"PYTHONPATH": path}, capture_output=True, check=False
+        )
 
 
 def _close_run(sentence: str, status: str) -> None:

@@ -260,7 +260,7 @@ def described(found: Family, runs: list[Any]) -> list[str]:
     return [
         f"{_named(found.root)}: {len(runs)} runs ({', '.join(f'{count} {kind}' for kind, count in kinds.items())}), "
         f"artifacts {_mb(own)}",
-        f"models: {len(found.models)}, {_mb(of_models)}",
+        f"logged models: {len(found.models)}, {_mb(of_models)}",
     ]
 
 

@@ -53,7 +53,8 @@ class Progress:
         """Count a trial."""
         self._done += 1
         self._know(record)
-        note = f"best {self.selected} {score_text(self.best)}" + (f", {self.failed} failed" if self.failed else "")
+        best = "none in the running yet" if self.best != self.best else f"best {self.selected} {score_text(self.best)}"
+        note = best + (f", {self.failed} failed" if self.failed else "")
         self._bar.set_postfix_str(note, refresh=False)
         self._bar.update()
         now = time.monotonic()

@@ -183,7 +183,7 @@ def _trials(
     """
     selected = f"{'test' if settings.select_on == 'test' else 'cv'}_{metric.name}"
     space = space_of(settings.space) if settings.space else space_for(settings.models, step.contract)
-    first = first_points(space, step.contract.task) + _warm(step, settings, metric, space)
+    first = _warm(step, settings, metric, space) + first_points(space, step.contract.task)
     suggester = Suggester(space, settings.algo, metric, settings.seed, first)
     past = _past(step, settings)
     progress = Progress(
@@ -214,7 +214,8 @@ def _trials(
                 try:
                     records = run_search(settings, suggester, engine, started, ended, past.records, interruption.asked)
                 finally:
-                    step.run.log(metrics={"search_seconds": time.perf_counter() - began})
+                    seconds = time.perf_counter() - began
+                    step.run.log(metrics={"search_seconds": seconds})
                     progress.close()
                 best = best_record(records, metric, step.contract.task, limits)
                 # Where trials run, so that it is as safe from what hangs or crashes as they are.
@@ -230,6 +231,12 @@ def _trials(
             raise
         finally:
             _end_open(step, open_ones)
+    if len(records) < settings.max_evals:
+        bound = f"timeout={settings.timeout:g}" if seconds >= settings.timeout else f"patience={settings.patience}"
+        print(
+            f"{step.name}: {bound} ended the search after {len(records)} of {settings.max_evals} trials; the same "
+            "command goes on if it gives more."
+        )
     for record in past.records:
         if record.status == FINISHED:
             record.out_of_fold = predictions.of_child(record.run_id, step.table)
@@ -286,7 +293,9 @@ def _warm(step: Step, settings: SearchSettings, metric: Metric, space: Space) ->
             f"warm_start: none of the points that {settings.warm_start} has tried lies in the space that is searched "
             f"now ({', '.join(space)}); name another search, or its models."
         )
-    return held[: max(settings.max_evals // 2, 1)]
+    first = held[: max(settings.max_evals // 2, 1)]
+    print(f"{step.name}: begins with the {len(first)} best points of run {settings.warm_start}.")
+    return first
 
 
 def _say_interrupted(
