@@ -364,11 +364,10 @@ def draw(cells: list[dict[str, Any]]) -> None:
 def text_of(cells: list[dict[str, Any]]) -> str:
     """Write the figures as Markdown."""
     names = list(dict.fromkeys(one["table"] for one in cells))
-    seeds = len({one["seed"] for one in cells})
     lines = [
         f"Machine: {os.cpu_count()} cores, load at the end {os.getloadavg()[0]:.1f}, {platform.system()} "
-        f"{platform.machine()}, Python {platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}. {seeds} seeds, two "
-        "cores for each way.",
+        f"{platform.machine()}, Python {platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}. Two cores for "
+        "each way.",
         "",
         "| table, metric | way | best of folds after " + " | ".join(f"{number} trials" for number in BUDGETS) + " |",
         "|---" * (2 + len(BUDGETS)) + "|",
@@ -385,9 +384,9 @@ def text_of(cells: list[dict[str, Any]]) -> str:
                 lines.append(f"| {name}, {of_table[0]['metric']} | {WAYS[way]} | " + " | ".join(after) + " |")
     lines += [
         "",
-        "| table | seconds | way | trials | best of folds | outer test rows, mean "
+        "| table | seconds | way | seeds | trials | best of folds | outer test rows, mean "
         "| ours less this, hundredths of F1 or % of RMSE | most frequent winner |",
-        "|---|---|---|---|---|---|---|---|",
+        "|---" * 9 + "|",
     ]
     for name in names:
         of_table = [one for one in cells if one["table"] == name and not one["most"]]
@@ -407,7 +406,7 @@ def text_of(cells: list[dict[str, Any]]) -> str:
             count = statistics.median(len(one["scores"]) for one in of_way.values())
             best = spread([best_after(one, len(one["scores"]), smaller) for one in of_way.values()])
             lines.append(
-                f"| {name} | {of_table[0]['budget']:g} | {WAYS[way]} | {count:g} | {best} "
+                f"| {name} | {of_table[0]['budget']:g} | {WAYS[way]} | {times} | {count:g} | {best} "
                 f"| {statistics.mean(tests):.4g} | {said} | {winner} ({wins} of {times}) |"
             )
     return "\n".join(lines)
