@@ -345,5 +345,5 @@ def test_defaults_that_take_too_long_are_left_out_and_the_search_ends_well(
     [search] = store.steps("tune_multi")
     found = search.data.metrics
     assert search.info.status == "FINISHED"
-    assert {"test_f1_low", "diff_dummy_f1"} <= set(found)
+    assert {"test_f1_low", "diff_dummy_f1", "test_gap", "bbc_f1"} <= set(found)
     assert not {name for name in found if "default" in name}

@@ -61,8 +61,9 @@ def log(
     found = _bounds(f"test_{name}", beside[WINNER].score)
     if DEFAULT in beside:
         found[f"default_test_{name}"] = beside[DEFAULT].score.value
-    if objective.test is None and defaults.status != FAILED:
-        found[f"default_cv_{name}"] = defaults.score
+    if objective.test is None:
+        if defaults.status != FAILED:
+            found[f"default_cv_{name}"] = defaults.score
         found["test_gap"] = metric.loss(beside[WINNER].score.value) - metric.loss(best.score)
     for other in (DEFAULT, DUMMY):
         if other in beside:
