@@ -118,7 +118,7 @@ AT_ONCE = {
     "unknown estimator": Case(
         "tune_multi",
         ["--models", "logreg,svmm"],
-        "models: 'svmm' is not known; use one of logreg, dtc, svm, knn, rf, extra_trees, "
+        "models: 'svmm' is not known; use one of logreg, lda, dtc, svm, knn, rf, extra_trees, "
         "hist_gradient_boosting, xgboost, ridge, lasso, elasticnet, linear_svr, gradient_boosting. Did you mean svm?",
     ),
     "a space file that is not there": Case(
@@ -272,7 +272,7 @@ BEFORE_ANY_TRIAL = {
     "another task's estimator among others": Case(
         "main",
         ["--data", "churn", "--models", "logreg,ridge", "--max_evals", "2"],
-        "models: 'ridge' is not for classification; use one of logreg, dtc, svm, knn, rf, extra_trees, "
+        "models: 'ridge' is not for classification; use one of logreg, lda, dtc, svm, knn, rf, extra_trees, "
         "hist_gradient_boosting, xgboost.",
     ),
     "a threshold for three classes": Case(

@@ -1,4 +1,4 @@
-"""The estimators of our own: boosted trees in a form that is saved as data, and takes what the other models take.
+"""The estimators of our own: what is saved as data, and takes what the other models take, where a library's does not.
 
 Like `lifecycle.columns` this module travels with the models that need it, under a name that bears its digest, and
 imports nothing else of ours. xgboost is imported where a model is fitted or used, and not before.
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.model_selection import train_test_split
 from sklearn.utils import compute_sample_weight
@@ -79,6 +80,48 @@ class DenseHistGradientBoostingRegressor(HistGradientBoostingRegressor):  # type
         """Return the estimate for each row."""
         with _on_one_thread():
             return super().predict(_dense(X))
+
+
+class DenseLinearDiscriminantAnalysis(LinearDiscriminantAnalysis):  # type: ignore[misc]
+    """scikit-learn's linear discriminant analysis by least squares, which takes a sparse table and weighs classes.
+
+    Parameters
+    ----------
+    shrinkage : float
+        How far the covariance within the classes goes from the rows' own, 0, to one without correlations, 1.
+    class_weight : "balanced" or None
+        Whether all classes are taken for equally frequent, or for as frequent as among the rows.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **LinearDiscriminantAnalysis._parameter_constraints,
+        "class_weight": [StrOptions({"balanced"}), None],
+    }
+
+    def __init__(self, shrinkage: float = 0.0, class_weight: str | None = None) -> None:
+        super().__init__(solver="lsqr", shrinkage=shrinkage)
+        self.class_weight = class_weight
+
+    def fit(self, X: Any, y: Any) -> "DenseLinearDiscriminantAnalysis":
+        """Fit on a table, sparse or not."""
+        classes = len(np.unique(y))
+        self.priors = np.full(classes, 1 / classes) if self.class_weight == "balanced" else None
+        super().fit(_dense(X), y)
+        # No prediction needs it, and of a thousand columns it has a million cells.
+        del self.covariance_
+        return self
+
+    def decision_function(self, X: Any) -> Any:
+        """Return the logarithm of each class's odds, by row; of two classes the second's."""
+        return super().decision_function(_dense(X))
+
+    def predict_proba(self, X: Any) -> Any:
+        """Return the probability of each class, by row."""
+        return super().predict_proba(_dense(X))
+
+    def predict(self, X: Any) -> Any:
+        """Return the class of each row."""
+        return super().predict(_dense(X))
 
 
 class _XGBoost(BaseEstimator):  # type: ignore[misc]

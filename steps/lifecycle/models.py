@@ -207,6 +207,15 @@ MODELS: dict[str, dict[str, Model]] = {
             1,
             {"C": 1.0, "solver": "lbfgs", "class_weight": None},
         ),
+        "lda": Model(
+            "linear discriminant analysis",
+            _unseeded(BOOSTING.DenseLinearDiscriminantAnalysis),
+            lambda contract: {"shrinkage": LogUniform(1e-4, 1), "class_weight": CLASS_WEIGHT},
+            1,
+            {"shrinkage": 0.01, "class_weight": None},
+            most_one_hot=MOST_ONE_HOT,
+            most_cells=MOST_CELLS_WRITTEN_OUT,
+        ),
         "dtc": Model(
             "decision tree",
             _seeded(DecisionTreeClassifier),

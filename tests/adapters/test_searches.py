@@ -25,7 +25,7 @@ from lifecycle.trials import TrialRecord
 LARGE = Contract(
     "y", "classification", ("no", "yes"), "yes", "stratified", columns=(Column("x", "numeric", "DOUBLE"),), rows=30_000
 )
-REST = ("logreg", "dtc", "rf", "extra_trees", "hist_gradient_boosting", "xgboost")
+REST = ("logreg", "lda", "dtc", "rf", "extra_trees", "hist_gradient_boosting", "xgboost")
 QUANTITY = replace(LARGE, task="regression", classes=(), positive=None)
 
 
@@ -43,7 +43,7 @@ def test_asked_for_by_name_it_is_refused_with_what_would_do() -> None:
     with pytest.raises(
         UserError,
         match=r"^models: the table has 30,000 training rows, of which it takes at most 20,000 \(svm\); "
-        r"set max_rows=20000, or use one of logreg, dtc, rf, extra_trees, hist_gradient_boosting, xgboost\.$",
+        r"set max_rows=20000, or use one of logreg, lda, dtc, rf, extra_trees, hist_gradient_boosting, xgboost\.$",
     ):
         searches.settings_for("tune_multi", options(models="svm"), LARGE)
     assert searches.settings_for("tune_multi", options(models="svm", max_rows=9_000), LARGE).models == ("svm",)

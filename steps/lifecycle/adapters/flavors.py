@@ -31,6 +31,7 @@ ALLOWED_TYPES = (
     f"{COLUMNS.__name__}.CastColumns",
     f"{COLUMNS.__name__}.EncodeText",
     f"{COLUMNS.__name__}.EncodeTimes",
+    f"{BOOSTING.__name__}.DenseLinearDiscriminantAnalysis",
     # Boosted trees: arrays of nodes in scikit-learn's, xgboost's own bytes in the others.
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     f"{BOOSTING.__name__}.DenseHistGradientBoostingClassifier",
