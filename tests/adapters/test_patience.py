@@ -1,8 +1,11 @@
 """A store that goes away: what is waited for, what is refused at once, what is kept, and that nothing comes twice."""
 
 import json
+import os
 import sqlite3
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -141,6 +144,39 @@ def test_a_run_whose_making_was_not_answered_is_made_once(
     store.cut = ["before", "before"]
     second = outbox.client.create_run("0", tags={}, run_name="001")
     assert {one.info.run_id for one in store.client.search_runs(["0"])} == {run.info.run_id, second.info.run_id}
+
+
+def test_a_server_that_makes_a_run_and_is_gone_is_not_asked_to_make_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """mlflow by itself sends every request again that was not answered, four times as we let it."""
+    made: list[dict[str, Any]] = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if self.path.endswith("runs/create"):
+                made.append({"info": {"run_id": f"{len(made):032}", "status": "RUNNING"}, "data": {}})
+                self.close_connection = True
+                return
+            assert asked["filter"].startswith("tags.`lifecycle.token` = ")
+            answer = json.dumps({"runs": made}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        client = patience.Patient(MlflowClient(f"http://127.0.0.1:{server.server_port}"), patience.Waiting("here"))
+        run = client.create_run("0", tags={}, run_name="000")
+        server.shutdown()
+    assert run.info.run_id == made[0]["info"]["run_id"] and len(made) == 1
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "4"
 
 
 def test_a_batch_that_was_not_answered_stands_once(

@@ -231,7 +231,7 @@ def find(run: StepRun, key: str, models: bool = False) -> str:
         if run_id == run.run_id or taken or lives(one):
             continue
         if _goes_on_with(one) or tracking.children_of(run_id, run.experiment_id, {"lifecycle.step": "trial"}):
-            if models and not has_models(_settings_of(run_id, "resume"), {"own": {"log_models": "all"}}):
+            if models and not _kept_models(_settings_of(run_id, "resume")):
                 continue
             return run_id
         if one.info.status == "RUNNING":
@@ -354,7 +354,7 @@ def _check_same(run_id: str, then: Mapping[str, Any], now: Mapping[str, Any]) ->
     ]
     if differ:
         raise UserError(f"resume: {run_id} tried other points ({_told(differ)}); give the same options.")
-    if not has_models(then, now):
+    if _kept_models(now) and not _kept_models(then):
         raise UserError(
             f"resume: {run_id} kept no models of its trials, and log_models=all asks for them; leave log_models out, "
             "or start a search anew."
@@ -383,9 +383,9 @@ def _told(differ: Sequence[str]) -> str:
     return "; ".join(differ[:MOST_TOLD]) + more
 
 
-def has_models(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Tell whether a search's trials have the models that are asked for now; both as `settings.json` has them."""
-    return bool(now["own"].get("log_models") != "all" or then["own"].get("log_models") == "all")
+def _kept_models(settings: Mapping[str, Any]) -> bool:
+    """Tell whether every trial of a search has its model, by what `settings.json` has."""
+    return bool(settings["own"].get("log_models") == "all")
 
 
 def _short(value: Any) -> str:

@@ -14,6 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,11 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.25, 4.0
 TOKEN = "lifecycle.token"
 # What a second call would do a second time, or refuse. mlflow's own short patience is all that these get.
 ONCE = frozenset({"create_registered_model", "create_model_version", "create_experiment", "create_logged_model"})
+RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 BUSY = ("locked", "busy", "unable to open", "disk i/o")
 
 Write = dict[str, Any]
+_MAKING = threading.Lock()
 
 
 def is_away(error: BaseException) -> bool:
@@ -140,7 +143,7 @@ class Waiting:
         """Wait no more, for any call, and return what to raise."""
         self.given_up = True
         # Nobody is to wait for it again, mlflow's own closing of the run neither.
-        os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+        os.environ[RETRIES] = "0"
         return self.error()
 
     def error(self) -> StoreAwayError:
@@ -220,9 +223,29 @@ class Patient:
                 if found:
                     return found[0]
             tried = True
-            return self.impatient.create_run(experiment_id, start_time=start_time, tags=own, **named)
+            with _asked_once():
+                return self.impatient.create_run(experiment_id, start_time=start_time, tags=own, **named)
 
         return self.waiting.hold(made)
+
+
+@contextmanager
+def _asked_once() -> Iterator[None]:
+    """Keep mlflow from sending a request again by itself: a run would be made a second time, and stay open for ever.
+
+    mlflow reads the variable with each request, and has no other way to say it. A call beside this one that is cut
+    short is waited for by `Waiting.hold`.
+    """
+    with _MAKING:
+        before = os.environ.get(RETRIES)
+        os.environ[RETRIES] = "0"
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[RETRIES]
+            else:
+                os.environ[RETRIES] = before
 
 
 class Outbox:
