@@ -10,8 +10,6 @@ import platform
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any
 
 import click
 from pages import write_between
+from runs import cancer, prepared
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "memory.md"
@@ -27,30 +26,12 @@ sys.path.insert(0, str(ROOT / "steps"))
 TABLES = {"churn": "Target", "iris": "species", "diabetes": "progression", "breast cancer": "target"}
 
 
-@contextmanager
-def table_of(name: str, folder: Path) -> Iterator[tuple[Any, Any]]:
-    """Prepare a table, and give its training rows and its test rows."""
-    import pandas as pd
+def table_of(name: str, folder: Path) -> tuple[Any, Any]:
+    """Prepare a table, and return its training rows and its test rows."""
+    from lifecycle.settings import TableSettings
 
-    from lifecycle.adapters import preparation, sources
-    from lifecycle.settings import TWIN_COLUMN, TableSettings
-    from lifecycle.table import TestRows, read_prepared
-
-    if name == "breast cancer":
-        from sklearn.datasets import load_breast_cancer
-
-        path = folder / "cancer.csv"
-        load_breast_cancer(as_frame=True).frame.to_csv(path, index=False)
-        settings = TableSettings(str(path), TABLES[name])
-    else:
-        settings = TableSettings(name, TABLES[name])
-    with preparation.workplace(folder) as connection:
-        [raw] = preparation.opened(connection, [sources.locate("data", settings.data)], settings, folder)
-        made = preparation.make(raw, settings, None, folder)
-        contract = made.prepared.contract
-        held = pd.read_parquet(made.test)
-        rows = TestRows(held[contract.features], held[contract.target], held[TWIN_COLUMN].to_numpy(dtype=bool))
-        yield read_prepared(pd.read_parquet(made.train), contract), rows
+    data = cancer(folder) if name == "breast cancer" else name
+    return prepared(TableSettings(data, TABLES[name]), folder)
 
 
 class Without:
@@ -88,7 +69,8 @@ def compared(name: str, trials: int, seeds: int) -> list[dict[str, float]]:
     from lifecycle.trials import PRUNED, Objective, score_model
 
     found = []
-    with tempfile.TemporaryDirectory() as folder, table_of(name, Path(folder)) as (table, test):
+    with tempfile.TemporaryDirectory() as folder:
+        table, test = table_of(name, Path(folder))
         metric = resolve_metric("", table.contract)
         for seed in range(seeds):
             row: dict[str, float] = {}

@@ -15,7 +15,6 @@ import math
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +25,7 @@ from typing import Any
 
 import click
 from pages import write_between
+from runs import cancer, drawn_by_optuna, prepared, run_in, tracked
 from scipy import stats
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,10 +81,7 @@ def options_of(table: Table, seed: int, folder: Path) -> dict[str, str]:
 
     options = table.options | {"test_size": "0.25", "seed": str(seed)}
     if options["data"] == "cancer.csv":
-        from sklearn.datasets import load_breast_cancer
-
-        load_breast_cancer(as_frame=True).frame.to_csv(folder / "cancer.csv", index=False)
-        options["data"] = str(folder / "cancer.csv")
+        options["data"] = cancer(folder)
     elif table.rows and options["data"].endswith(".parquet"):
         whole = pd.read_parquet(options["data"])
         whole.sample(min(table.rows, len(whole)), random_state=seed).to_parquet(folder / "some.parquet")
@@ -92,33 +89,14 @@ def options_of(table: Table, seed: int, folder: Path) -> dict[str, str]:
     return options
 
 
-def prepared(options: dict[str, str], folder: Path) -> tuple[Any, Any]:
-    """Prepare the table as the entry points do; return the training rows and the outer test rows."""
-    import pandas as pd
-
-    from lifecycle.adapters import catalog, preparation, sources
-    from lifecycle.settings import TWIN_COLUMN
-    from lifecycle.table import TestRows, read_prepared
+def sides(options: dict[str, str], folder: Path) -> tuple[Any, Any]:
+    """Prepare the table that the options name; return the training rows and the outer test rows."""
+    from lifecycle.adapters import catalog
 
     untyped = dict.fromkeys("target query test_data split split_column positive drop ordinal roles read".split(), "")
     numbers = {"test_size": float(options["test_size"]), "seed": int(options["seed"]), "folds": 5}
     settings = catalog.settings_for(untyped | {"task": "auto", "strict": False} | options | numbers)
-    with preparation.workplace(folder) as connection:
-        [raw] = preparation.opened(connection, [sources.locate("data", settings.data)], settings, folder)
-        made = preparation.make(raw, settings, None, folder)
-        contract = made.prepared.contract
-        held = pd.read_parquet(made.test)
-        rows = TestRows(held[contract.features], held[contract.target], held[TWIN_COLUMN].to_numpy(dtype=bool))
-        return read_prepared(pd.read_parquet(made.train), contract), rows
-
-
-def run_in(folder: Path, command: list[str]) -> None:
-    """Run a command in a folder with a store of its own."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    own = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    done = subprocess.run(command, cwd=folder, env=kept | own, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
+    return prepared(settings, folder)
 
 
 def ours(way: str, options: dict[str, str], seconds: float, most: int, folder: Path) -> dict[str, Any]:
@@ -132,15 +110,7 @@ def ours(way: str, options: dict[str, str], seconds: float, most: int, folder: P
     }
     step = [sys.executable, str(ROOT / "steps" / "tune_multi.py")]
     run_in(folder, step + [part for name, value in typed.items() for part in (f"--{name}", value)])
-    import mlflow
-
-    client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
-    [run] = client.search_runs(["0"], "tags.`lifecycle.step` = 'tune_multi'")
-    children, page = [], None
-    while page != "":
-        some = client.search_runs(["0"], "tags.`lifecycle.step` = 'trial'", max_results=1000, page_token=page)
-        children += some
-        page = some.token or ""
+    run, children = tracked(folder)
     began = min(child.info.start_time for child in children)
     # A child whose time had come before a worker was free has none.
     tag = "lifecycle.record"
@@ -169,30 +139,18 @@ def by_optuna(options: dict[str, str], seconds: float, most: int, folder: Path) 
 
     from lifecycle.metrics import resolve_metric, score_all
     from lifecycle.models import choose_models, space_for
-    from lifecycle.spaces import Choice, LogNormal, LogUniform, Steps, Uniform
     from lifecycle.trials import FINISHED, Objective, Task
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    table, held = prepared(options, folder)
+    table, held = sides(options, folder)
     metric = resolve_metric("", table.contract)
     objective = Objective(table, metric, int(options["seed"]))
     objective.make_ready(500_000_000)
     space = space_for(choose_models((), table.contract, table.contract.rows), table.contract)
 
-    def drawn(trial: Any, label: str, one: Any) -> Any:
-        if isinstance(one, Choice):
-            return trial.suggest_categorical(label, one.options)
-        if isinstance(one, Steps):
-            return trial.suggest_int(label, one.low, one.high, step=one.step)
-        if isinstance(one, LogNormal):
-            # Optuna has no lognormal: 95 % of its mass.
-            return trial.suggest_float(label, 0.14, 7.1, log=True)
-        assert isinstance(one, (LogUniform, Uniform))
-        return trial.suggest_float(label, one.low, one.high, log=isinstance(one, LogUniform))
-
     def evaluated(trial: Any) -> float:
         model = trial.suggest_categorical("model", list(space))
-        values = {name: drawn(trial, f"{model}.{name}", one) for name, one in space[model].items()}
+        values = {name: drawn_by_optuna(trial, f"{model}.{name}", one) for name, one in space[model].items()}
         record = objective(trial.number, Task({"model": model, **values}))
         if record.status != FINISHED:
             raise optuna.TrialPruned(record.error)
@@ -239,7 +197,7 @@ def by_flaml(way: str, python: str, options: dict[str, str], seconds: float, mos
 
     from lifecycle.metrics import resolve_metric, score_all
 
-    table, held = prepared(options, folder)
+    table, held = sides(options, folder)
     contract, metric = table.contract, resolve_metric("", table.contract)
     table.rows.assign(__label__=table.labels.to_numpy(), __fold__=table.folds).to_parquet(folder / "train.parquet")
     held.rows.to_parquet(folder / "test.parquet")

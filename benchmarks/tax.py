@@ -12,7 +12,6 @@ import os
 import platform
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +21,7 @@ from typing import Any
 
 import click
 from pages import write_between
+from runs import drawn_by_optuna, prepared, run_in, tracked
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "steps"))
@@ -45,21 +45,13 @@ OPTIONS = ("--data", "churn", "--models", "svm,rf,logreg,dtc")
 
 def objective_of() -> tuple[Any, Any, Any]:
     """Prepare the sample, and return its objective, the space and the metric."""
-    import pandas as pd
-
-    from lifecycle.adapters import preparation, sources
     from lifecycle.metrics import resolve_metric
     from lifecycle.models import space_for
     from lifecycle.settings import TableSettings
-    from lifecycle.table import read_prepared
     from lifecycle.trials import Objective
 
-    settings = TableSettings("churn", "Target")
-    with tempfile.TemporaryDirectory() as name, preparation.workplace(Path(name)) as connection:
-        folder = Path(name)
-        [raw] = preparation.opened(connection, [sources.locate("data", "churn")], settings, folder)
-        made = preparation.make(raw, settings, None, folder)
-        table = read_prepared(pd.read_parquet(made.train), made.prepared.contract)
+    with tempfile.TemporaryDirectory() as name:
+        table, _ = prepared(TableSettings("churn", "Target"), Path(name))
     metric = resolve_metric("", table.contract)
     return Objective(table, metric, 42), space_for(("svm", "rf", "logreg", "dtc"), table.contract), metric
 
@@ -124,25 +116,15 @@ def by_optuna(trials: int, storage: bool) -> dict[str, float]:
     from threadpoolctl import threadpool_limits
 
     objective, space, metric = objective_of()
-    from lifecycle.spaces import Choice, LogNormal, Steps
     from lifecycle.trials import Task
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     work = 0.0
 
-    def drawn(trial: Any, label: str, one: Any) -> Any:
-        if isinstance(one, Choice):
-            return trial.suggest_categorical(label, one.options)
-        if isinstance(one, Steps):
-            return trial.suggest_int(label, one.low, one.high, step=one.step)
-        assert isinstance(one, LogNormal)
-        # Optuna has no lognormal: 95 % of its mass.
-        return trial.suggest_float(label, 0.14, 7.1, log=True)
-
     def evaluated(trial: Any) -> float:
         nonlocal work
         model = trial.suggest_categorical("model", list(space))
-        values = {name: drawn(trial, f"{model}.{name}", one) for name, one in space[model].items()}
+        values = {name: drawn_by_optuna(trial, f"{model}.{name}", one) for name, one in space[model].items()}
         record = objective(0, Task({"model": model, **values}))
         work += record.fit_seconds + record.score_seconds
         return float(record.score)
@@ -173,15 +155,7 @@ def ours(way: str, trials: int, folder: Path) -> dict[str, Any]:
     began = time.perf_counter()
     run_in(folder, command)
     wall = time.perf_counter() - began
-    import mlflow
-
-    client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
-    [run] = client.search_runs(["0"], "tags.`lifecycle.step` = 'tune_multi'")
-    children, page = [], None
-    while page != "":
-        some = client.search_runs(["0"], "tags.`lifecycle.step` = 'trial'", max_results=1000, page_token=page)
-        children += some
-        page = some.token or ""
+    run, children = tracked(folder)
     records = [json.loads(child.data.tags["lifecycle.record"]) for child in children]
     metrics = run.data.metrics
     begun, ended = min(child.info.start_time for child in children), max(child.info.end_time for child in children)
@@ -193,16 +167,6 @@ def ours(way: str, trials: int, folder: Path) -> dict[str, Any]:
         "points": [one["values"] for one in sorted(records, key=lambda one: one["number"])],
         "folds": {one["number"]: one["folds_done"] for one in records},
     }
-
-
-def run_in(folder: Path, command: list[str]) -> str:
-    """Run a command in a folder with a store of its own; return what it printed."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    own = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    done = subprocess.run(command, cwd=folder, env=kept | own, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
-    return done.stdout
 
 
 def measured(way: str, trials: int) -> dict[str, Any]:
