@@ -24,6 +24,13 @@ CACHES = {".git", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypo
 LONGEST = 300
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep in one process what shares a module's fixtures or the whole run, each of which is made once."""
+    for item in items:
+        shared = "whole" if "whole" in getattr(item, "fixturenames", ()) else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(shared))
+
+
 @pytest.fixture(scope="session")
 def project() -> Path:
     return ROOT

@@ -170,6 +170,14 @@ def test_one_sentence_says_what_a_winner_is_worth() -> None:
     )
 
 
+def test_a_winner_that_predicts_what_its_defaults_do_is_told_as_such() -> None:
+    records = [record(0, 0.7461)]
+    same = BESIDE | {"default": Compared(BESIDE["winner"].score, Interval(0.0, 0.0, 0.0))}
+    assert outcomes.sentence(F1, records, records[0], same, CORRECTED).endswith(
+        "on the test rows 0.712 (0.62 to 0.79), the same as the defaults, against 0.367 for the best constant."
+    )
+
+
 def test_the_sentence_says_who_was_better_and_counts_the_infeasible() -> None:
     records = [record(0, 0.7461), record(1, 0.74), record(2, 0.9, status=INFEASIBLE)]
     found = outcomes.sentence(F1, records, records[1], BESIDE, CORRECTED)

@@ -186,10 +186,13 @@ def sentence(
     against = []
     if DEFAULT in beside:
         other = beside[DEFAULT]
-        against.append(
-            f"{other.score.value:.3g} for the defaults (difference {other.difference.value:.2g}, "
-            f"{_ends(other.difference, 2)})"
-        )
+        if other.difference.low == other.difference.high == 0:
+            text += ", the same as the defaults"
+        else:
+            against.append(
+                f"{other.score.value:.3g} for the defaults (difference {other.difference.value:.2g}, "
+                f"{_ends(other.difference, 2)})"
+            )
     against.append(f"{beside[DUMMY].score.value:.3g} for the best constant")
     return "; ".join([*parts, f"{text}, against {' and '.join(against)}"]) + "."
 
