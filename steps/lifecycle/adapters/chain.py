@@ -100,7 +100,7 @@ def check(tables: list[str], options: Options) -> None:
             "run, use -e tune_lr or -e tune_multi."
         )
     searches.check(options | {"max_evals": options["max_evals"] or 1})
-    registry.check_name(options["name"])
+    registry.check_name(options["name"], tables)
     steps.check_training(options)
     for table in tables:
         steps.identify(options | {"data": table})

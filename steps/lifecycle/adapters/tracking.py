@@ -629,6 +629,11 @@ def fetch_artifact(uri: str, folder: Path) -> Path:
         raise LookupError(first_line(error)) from error
 
 
+def has_ended(run_id: str) -> bool:
+    """Tell whether a run has ended, well or badly."""
+    return str(client().get_run(run_id).info.status) in ("FINISHED", "FAILED", "KILLED")
+
+
 def tag_of(run_id: str, name: str) -> str:
     """Return a run's tag, or an empty text."""
     return str(client().get_run(run_id).data.tags.get(name, ""))
