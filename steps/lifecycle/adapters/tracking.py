@@ -50,6 +50,8 @@ INHERITED_TAGS = (
     "lifecycle.table",
     "lifecycle.data",
 )
+# What tells mlflow in which experiment a run is.
+WHERE = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "DATABRICKS_RUNTIME_VERSION")
 LONGEST_PARAM = 6000
 LONGEST_SCHEMA = 1_048_575
 SHOWN_TYPES = {INTEGER: "long", REAL: "double", BOOLEAN: "boolean", TIME: "datetime"}
@@ -416,11 +418,17 @@ def start(step: str) -> StepRun:
     Raises
     ------
     UserError
-        Where the runner's run is not in the store, or the experiment has been deleted.
+        Where the runner's run is not in the store, or the experiment has been deleted or not named.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
 
+    # On a cluster a job has one, and a notebook is one.
+    if mlflow.get_tracking_uri().startswith("databricks") and not any(name in os.environ for name in WHERE):
+        raise UserError(
+            "MLFLOW_EXPERIMENT_NAME: a Databricks workspace has no default experiment; set it to a path of the "
+            "workspace, such as /Users/me@example.org/churn, or use mlflow run --experiment-name."
+        )
     try:
         active = mlflow.start_run()
     except MlflowException as error:
