@@ -19,8 +19,11 @@ from lifecycle.errors import UserError
 
 CHAMPION, PRODUCTION, ARCHIVED, NO_STAGE = "champion", "Production", "Archived", "None"
 PREDICT = """
-import json, sys
+import json, os, sys
 import mlflow, numpy
+if "DATABRICKS_RUNTIME_VERSION" in os.environ:
+    # Else mlflow starts Spark there, in search of a notebook.
+    mlflow.utils.databricks_utils.get_repl_id = lambda: None
 model = mlflow.pyfunc.load_model(sys.argv[1])
 print("\\n" + json.dumps(numpy.asarray(model.predict(model.input_example)).ravel().tolist()))
 """
@@ -242,6 +245,11 @@ def _predict_elsewhere(uri: str) -> list[Any]:
 
     environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "MLFLOW_RUN_ID")}
     environment["MLFLOW_TRACKING_URI"] = mlflow.get_tracking_uri()
+    if mlflow.get_tracking_uri().startswith("databricks"):
+        # Of a cluster's first process others do not know the credentials.
+        from mlflow.utils.databricks_utils import get_databricks_env_vars
+
+        environment |= get_databricks_env_vars(mlflow.get_tracking_uri())
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [sys.executable, "-c", PREDICT, uri], cwd=folder, env=environment, capture_output=True, text=True

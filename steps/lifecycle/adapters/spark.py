@@ -14,6 +14,7 @@ from contextlib import suppress
 from os import environ
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 from threadpoolctl import threadpool_limits
 
@@ -139,11 +140,7 @@ class SparkEngine:
         self._group = f"lifecycle-{id(self)}-{time.time_ns()}"
         self._folder = tempfile.TemporaryDirectory()
         try:
-            package = Path(__file__).resolve().parents[1]
-            archive = shutil.make_archive(
-                str(Path(self._folder.name) / "lifecycle"), "zip", package.parent, package.name
-            )
-            self._context.addPyFile(archive)
+            self._context.addPyFile(str(packed(Path(self._folder.name))))
             self._broadcast = self._context.broadcast(self._objective)
             self._prepare()
         except BaseException:
@@ -235,6 +232,16 @@ class SparkEngine:
         """End a trial's job. Spark interrupts its task, and kills the python that does not end at once."""
         with suppress(Exception):
             self._context.cancelJobGroup(f"{self._group}-{number}")
+
+
+def packed(folder: Path) -> Path:
+    """Write the package `lifecycle` into a zip file, which executors import from."""
+    package, archive = Path(__file__).resolve().parents[1], folder / "lifecycle.zip"
+    # Unpacked from what mlflow uploads, files are of 1970, which zip does not know.
+    with ZipFile(archive, "w", ZIP_DEFLATED, strict_timestamps=False) as file:
+        for path in sorted(package.rglob("*.py")):
+            file.write(path, path.relative_to(package.parent))
+    return archive
 
 
 def active_session() -> Any:

@@ -97,6 +97,7 @@ def connect() -> None:
     from mlflow.exceptions import MlflowException
 
     _quieten()
+    _leave_spark_alone()
     try:
         with stores.making(mlflow.get_tracking_uri()):
             _impatient().search_experiments(max_results=1)
@@ -147,6 +148,8 @@ def _quieten() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
     for noisy in ("alembic", "mlflow.projects"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # A line for every step that is started, of workspaces that share an address.
+    logging.getLogger("mlflow.utils.databricks_utils").setLevel(logging.WARNING)
     for noisy in ("mlflow.utils.environment", "urllib3.connectionpool"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     # It writes a traceback for what is tried again.
@@ -154,6 +157,18 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow\.(data|types)\.")
     # By design: a level that training did not have is no level.
     warnings.filterwarnings("ignore", message="Found unknown categories", category=UserWarning)
+
+
+def _leave_spark_alone() -> None:
+    """Keep mlflow from starting a Spark session on a Databricks cluster.
+
+    It looks for the id of a notebook there, to name temporary folders by, and where it looks last is a session that it
+    starts itself, in any process that has none.
+    """
+    if "DATABRICKS_RUNTIME_VERSION" in os.environ:
+        from mlflow.utils import databricks_utils
+
+        databricks_utils.get_repl_id = lambda: None
 
 
 def first_line(error: BaseException) -> str:
