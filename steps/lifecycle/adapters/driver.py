@@ -8,16 +8,16 @@ import os
 import runpy
 import sys
 
-PROJECT = "project"
 
-
-def run(step: str, *arguments: str) -> None:
+def run(project: str, step: str, *arguments: str) -> None:
     """Run an entry point's script in this process, which is the one that has the cluster's Spark session.
 
     Parameters
     ----------
+    project : str
+        The project's folder.
     step : str
-        The script, relative to the project's folder.
+        The script, relative to it.
     arguments : str
         Its command line.
 
@@ -26,7 +26,7 @@ def run(step: str, *arguments: str) -> None:
     RuntimeError
         Where it ends with another exit code than 0: runtimes differ in what they take SystemExit for.
     """
-    os.chdir(PROJECT)
+    os.chdir(project)
     sys.path.insert(0, os.path.abspath(os.path.dirname(step)))
     sys.argv = [step, *arguments]
     try:

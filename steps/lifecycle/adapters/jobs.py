@@ -26,6 +26,7 @@ from lifecycle.settings import one_of
 
 # What entry points read; of a working copy there may be much more.
 PARTS = ("MLproject", "python_env.yaml", "conda.yaml", "pyproject.toml", "requirements.txt", "steps", "data")
+PROJECT = "project"
 ON_THE_CLUSTER = ("/dbfs/", "/Volumes/", "/Workspace/")
 PATHS = ("data", "test_data", "space", "file")
 CONNECT_SECONDS = 5.0
@@ -330,7 +331,7 @@ def make(folder: Path, order: Order, libraries: list[str]) -> None:
     libraries : list of str
         What the cluster is to install first.
     """
-    project = folder / driver.PROJECT
+    project = folder / PROJECT
     project.mkdir()
     for name in PARTS:
         if (ROOT / name).is_dir():
@@ -345,7 +346,7 @@ def make(folder: Path, order: Order, libraries: list[str]) -> None:
         "name": "lifecycle",
         "databricks_spark_job": {
             "python_file": "driver.py",
-            "parameters": [script.split()[1], *order.arguments],
+            "parameters": [PROJECT, script.split()[1], *order.arguments],
             "python_libraries": libraries,
         },
     }
