@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import PackageNotFoundError, version
@@ -115,7 +115,6 @@ class Workspace:
         # Statements for the session that a driver gets before its job; None for no session.
         self.session: list[str] | None = None
         self._numbers = itertools.count(1)
-        self._here = threading.local()
         workspace = self
 
         class Handler(_Handler):
@@ -233,19 +232,12 @@ class Workspace:
 
     # What is kept behind.
 
-    def behind_it(self, method: str, path: str, body: bytes, kind: str = "application/json") -> tuple[int, bytes]:
+    def behind_it(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         """Ask the mlflow server."""
-        for fresh in (False, True):
-            if fresh or not hasattr(self._here, "connection"):
-                self._here.connection = http.client.HTTPConnection("127.0.0.1", self.behind, timeout=60)
-            try:
-                self._here.connection.request(method, path, body, {"Content-Type": kind})
-                answer = self._here.connection.getresponse()
-                return answer.status, MODELS.sub(rb"\1/logged_models/\2", answer.read())
-            except (http.client.HTTPException, OSError):
-                if fresh:
-                    raise
-        raise AssertionError
+        with closing(http.client.HTTPConnection("127.0.0.1", self.behind, timeout=60)) as connection:
+            connection.request(method, path, body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            return answer.status, MODELS.sub(rb"\1/logged_models/\2", answer.read())
 
     def catalogued(self, method: str, what: str, values: dict[str, Any]) -> tuple[int, bytes]:
         """Answer for the registry in Unity Catalog, which the server behind keeps under the whole names."""

@@ -8,6 +8,7 @@ import socket
 import sys
 import tempfile
 import time
+from configparser import ConfigParser
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,11 @@ PATHS = ("data", "test_data", "space", "file")
 CONNECT_SECONDS = 5.0
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0
 LAST_LINES = 20
+UNKNOWN = ("401", "403", "UNAUTHENTICATED", "PERMISSION_DENIED")
+KNOWN_BY = (
+    "export DATABRICKS_HOST (the workspace's address) and DATABRICKS_TOKEN, or name a profile of ~/.databrickscfg by "
+    "MLFLOW_TRACKING_URI=databricks://PROFILE"
+)
 
 
 @dataclass(frozen=True)
@@ -118,49 +124,56 @@ class Workspace:
     def knock(self) -> None:
         """See that the workspace answers, and takes the token."""
         host = self._host()
+        # Left to itself, the client tries an address where nobody listens for five minutes.
         try:
-            place = urlsplit(host)
-            socket.create_connection(
-                (place.hostname or "", place.port or (80 if place.scheme == "http" else 443)), CONNECT_SECONDS
-            ).close()
+            place = urlsplit(host if "://" in host else f"https://{host}")
+            address = place.hostname or "", place.port or (80 if place.scheme == "http" else 443)
+            socket.create_connection(address, CONNECT_SECONDS).close()
         except (OSError, ValueError) as error:
             raise UserError(
                 f"DATABRICKS_HOST: no workspace answers at {host} ({error}); give the address that its pages have."
             ) from error
+        self._check_credentials(host)
         status, said = self._ask("GET", "jobs/runs/list", {"limit": 1})
-        if status in (401, 403):
+        if status in (401, 403) or _code(said) in UNKNOWN:
             raise UserError(
-                f"DATABRICKS_TOKEN: the workspace {host} refuses the token ({status}: {_message(said)}); make another "
-                "one on its page Settings, Developer, or ask for the right to submit jobs."
+                f"DATABRICKS_TOKEN: the workspace {host} refuses the token ({_message(said)}); make another one on its "
+                "page Settings, Developer, or ask for the right to submit jobs."
             )
         if status >= 400:
             raise UserError(f"DATABRICKS_HOST: {host} answers with status {status}: {_message(said)}.")
 
+    @property
+    def _profile(self) -> str:
+        return self.address.partition("://")[2] or os.environ.get("DATABRICKS_CONFIG_PROFILE", "")
+
     def _host(self) -> str:
-        """Return the workspace's address.
+        """Return the workspace's address, of the environment or of a profile.
 
         Raises
         ------
         UserError
-            Where there is none, or nothing to be known by.
+            Where there is none.
         """
+        named = os.environ.get("DATABRICKS_HOST", "")
+        if named and not self._profile:
+            return named
+        file = os.environ.get("DATABRICKS_CONFIG_FILE") or "~/.databrickscfg"
+        profiles = ConfigParser(interpolation=None)
+        profiles.read(Path(file).expanduser(), encoding="utf-8")
+        host = profiles.get(self._profile or "DEFAULT", "host", fallback="")
+        if not host:
+            found = f"{file} has no profile {self._profile!r} with a host" if self._profile else "not set"
+            raise UserError(f"DATABRICKS_HOST: {found}; {KNOWN_BY}.")
+        return host
+
+    def _check_credentials(self, host: str) -> None:
         from databricks.sdk.config import Config
 
-        profile = self.address.partition("://")[2]
         try:
-            return str(Config(profile=profile or None).host)
+            Config(profile=self._profile or None)
         except ValueError as error:
-            if profile:
-                raise UserError(
-                    f"MLFLOW_TRACKING_URI: the profile {profile!r} does not lead to a workspace: "
-                    f"{tracking.first_line(error)}; mend it in ~/.databrickscfg."
-                ) from error
-            host = os.environ.get("DATABRICKS_HOST", "")
-            name, found = ("DATABRICKS_TOKEN", f"there is none for {host}") if host else ("DATABRICKS_HOST", "not set")
-            raise UserError(
-                f"{name}: {found}; export DATABRICKS_HOST (the workspace's address) and DATABRICKS_TOKEN, or name a "
-                "profile of ~/.databrickscfg by MLFLOW_TRACKING_URI=databricks://PROFILE."
-            ) from error
+            raise UserError(f"DATABRICKS_TOKEN: there is none for {host}; {KNOWN_BY}.") from error
 
     def _ask(self, method: str, endpoint: str, values: dict[str, Any]) -> tuple[int, str]:
         from mlflow.utils.databricks_utils import get_databricks_host_creds
@@ -186,12 +199,21 @@ class Workspace:
         return dict(json.loads(said))
 
 
-def _message(said: str) -> str:
-    """Return a workspace's own words."""
+def _code(said: str) -> str:
+    """Return the code of an error: the client turns the status of those that it does not know into 500."""
     try:
-        return str(json.loads(said)["message"]).splitlines()[0].rstrip(".")
+        return str(json.loads(said)["error_code"])
     except (ValueError, LookupError, TypeError):
-        return said.strip()[:200] or "no message"
+        return ""
+
+
+def _message(said: str) -> str:
+    """Return a workspace's own words, without what the client adds of its settings."""
+    try:
+        words = str(json.loads(said)["message"])
+    except (ValueError, LookupError, TypeError):
+        words = said
+    return next(iter(words.partition(" Config: ")[0].strip().splitlines()), "no message").rstrip(".")
 
 
 @dataclass(frozen=True)

@@ -439,7 +439,7 @@ def start(step: str) -> StepRun:
     from mlflow.exceptions import MlflowException
 
     # On a cluster a job has one, and a notebook is one.
-    if mlflow.get_tracking_uri().startswith("databricks") and not any(name in os.environ for name in WHERE):
+    if mlflow.get_tracking_uri().startswith("databricks") and not any(map(os.environ.get, WHERE)):
         raise UserError(
             "MLFLOW_EXPERIMENT_NAME: a Databricks workspace has no default experiment; set it to a path of the "
             "workspace, such as /Users/me@example.org/churn, or use mlflow run --experiment-name."
