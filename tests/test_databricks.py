@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[1]
 RUNTIME = "15.4.x-scala2.12" if sys.version_info < (3, 12) else "16.4.x-scala2.12"
 CLUSTER = {"spark_version": RUNTIME, "node_type_id": "i3.xlarge", "num_workers": 1}
 OLD_CLUSTER = CLUSTER | {"spark_version": "12.2.x-cpu-ml-scala2.12"}
+LONGEST = 300
 EXPERIMENT = "/Users/name/hptuning_churn_prediction_model"
 FEW = {"max_evals": "2", "models": "logreg,dtc"}
 # What mlflow's client adds to a cluster in the Spark-job shape; in the other it stays beside `new_cluster`.
@@ -43,6 +44,16 @@ class Site:
     def run(self, *command: str | Path, **variables: str) -> Any:
         return self.store.run(*command, **self.workspace.variables | {"MLFLOW_EXPERIMENT_NAME": EXPERIMENT} | variables)
 
+    def run_to_the_end(self, *command: str | Path) -> Any:
+        """Run a command, and wait for the job that mlflow says it has submitted: it does not wait itself."""
+        done = self.run(*command)
+        for number in re.findall(r"as Databricks job run with ID (\d+)", done.err):
+            until = time.monotonic() + LONGEST
+            while "result_state" not in self.workspace.runs[int(number)].state:
+                assert time.monotonic() < until
+                time.sleep(0.5)
+        return done
+
     def script(self, *options: str, **variables: str) -> Any:
         return self.run(sys.executable, ROOT / "steps" / "on_databricks.py", *options, **variables)
 
@@ -55,9 +66,12 @@ class Site:
         path.write_text(json.dumps(content), encoding="utf-8")
         return str(path)
 
-    def job_of(self, done: Any) -> JobRun:
-        """Return the job that a command of ours has submitted."""
-        return self.workspace.runs[int(re.search(r"/run/(\d+)$", done.out, re.MULTILINE)[1])]  # type: ignore[index]
+    def job_of(self, out: str) -> tuple[JobRun, Any, Any]:
+        """Return the job that a command of ours has told of, the run that submitted it, and the run on the cluster."""
+        [(run_id, number)] = re.findall(r"is run (\w+), job (\d+): ", out)
+        theirs = self.store.client.get_run(run_id)
+        mine = self.store.client.get_run(theirs.data.tags["mlflow.parentRunId"])
+        return self.workspace.runs[int(number)], mine, theirs
 
 
 @pytest.fixture(scope="module")
@@ -94,13 +108,13 @@ def submitted(site: Site, scratch: Path) -> Iterator[Callable[[str], Any]]:
     mlflow = Path(sys.executable).parent / "mlflow"
 
     def given(**parameters: str) -> list[str]:
-        return [part for name, value in (parameters | FEW).items() for part in ("-P", f"{name}={value}")]
+        return [part for name, value in (FEW | parameters).items() for part in ("-P", f"{name}={value}")]
 
     old = site.written("old.json", {"new_cluster": OLD_CLUSTER, "libraries": []})
     common = [mlflow, "run", scratch, "--env-manager", "local", "--experiment-name", EXPERIMENT]
     commands = {
-        "spark": [*common, "-e", "databricks", *given(cluster=site.cluster, data="spark_catalog.shop.customers")]
-        + given(target="Target", name="main.shop.churn", engine="spark", parallelism="2"),
+        "spark": [*common, "-e", "databricks", "-P", f"cluster={site.cluster}", "-P", "engine=spark"]
+        + given(data="spark_catalog.shop.customers", target="Target", name="main.shop.churn", parallelism="2"),
         "shell": [*common, "--backend", "databricks", "--backend-config", old]
         + given(data="dbfs:/FileStore/customer_travel.csv", target="Target", name="main.shop.churn_by_shell"),
     }
@@ -109,7 +123,7 @@ def submitted(site: Site, scratch: Path) -> Iterator[Callable[[str], Any]]:
         for shape, command in commands.items():
             if shape == "spark" and shutil.which("java") is None:
                 continue
-            started[shape] = pool.submit(site.run, *command)
+            started[shape] = pool.submit(site.run_to_the_end, *command)
         yield lambda shape: started[shape].result() if shape in started else pytest.skip("Spark needs Java")
 
 
@@ -126,6 +140,7 @@ SHAPES = {"spark": "main.shop.churn", "shell": "main.shop.churn_by_shell"}
 @pytest.mark.parametrize("shape", SHAPES)
 def test_main_ends_in_a_registered_model(site: Site, submitted: Callable[[str], Any], shape: str) -> None:
     submitted(shape).well()
+    assert job_in(site, shape).state["result_state"] == "SUCCESS", job_in(site, shape).out
     name = SHAPES[shape]
     [version] = site.store.versions(name).values()
     assert site.store.client.get_model_version_by_alias(name, "champion").version == version.version
@@ -212,12 +227,11 @@ def test_a_job_that_fails_shows_its_page_its_last_lines_and_the_steps_sentence(s
         "SHOW TABLES has it."
     )
     assert (done.code, done.errors) == (2, [sentence])
-    job = site.job_of(done)
+    job, mine, theirs = site.job_of(done.out)
     assert job.state["result_state"] == "FAILED"
     assert f"databricks: {site.workspace.host}/?o=1#job/{1000 + job.number}/run/{job.number}" in done.err
     assert "  RuntimeError: steps/prepare.py ended with exit code 2; its own words stand above" in done.err
-    mine, theirs = site.store.runs()[-2:]
-    assert {run.info.status for run in (mine, theirs)} == {"FAILED"}
+    assert (mine.info.status, theirs.info.status) == ("FAILED", "FAILED")
     assert mine.data.tags["lifecycle.error"] == theirs.data.tags["lifecycle.error"] == sentence.removeprefix("Error: ")
 
 
@@ -227,13 +241,14 @@ def test_a_cluster_that_lacks_a_library_is_no_user_s_sentence_and_leaves_no_run_
     done = site.script("--step", "prepare", "--cluster", site.written("lacks.json", own))
     assert done.code == 1
     assert "databricks: the job ended as FAILED (Library installation failed: " in done.err
-    assert {run.info.status for run in site.store.runs()[-2:]} == {"FAILED"}
+    _, mine, theirs = site.job_of(done.out)
+    assert (mine.info.status, theirs.info.status) == ("FAILED", "FAILED")
 
 
 @pytest.mark.whole
 def test_ctrl_c_cancels_the_job(site: Site) -> None:
     command = [sys.executable, ROOT / "steps" / "on_databricks.py", "--step", "prepare", "--cluster", site.cluster]
-    before, session, site.workspace.session = set(site.workspace.runs), site.workspace.session, None
+    session, site.workspace.session = site.workspace.session, None
     process = subprocess.Popen(
         [str(part) for part in command],
         cwd=site.store.folder,
@@ -243,21 +258,21 @@ def test_ctrl_c_cancels_the_job(site: Site) -> None:
         text=True,
     )
     assert process.stdout is not None
-    for line in process.stdout:
-        if "RUNNING" in line:
-            break
+    told = ""
+    while "RUNNING" not in told:
+        told += process.stdout.readline()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     site.workspace.session = session
     assert process.returncode == 130, err
     assert "databricks: cancelled; " in err and "Traceback" not in err
-    [number] = set(site.workspace.runs) - before
+    job, mine, theirs = site.job_of(told)
     until = time.monotonic() + 30
-    while "result_state" not in site.workspace.runs[number].state:
+    while "result_state" not in job.state:
         assert time.monotonic() < until
         time.sleep(0.1)
-    assert site.workspace.runs[number].state["result_state"] == "CANCELED"
-    assert {run.info.status for run in site.store.runs()[-2:]} == {"KILLED"}
+    assert job.state["result_state"] == "CANCELED"
+    assert (mine.info.status, theirs.info.status) == ("KILLED", "KILLED")
 
 
 NO_CREDENTIALS = (
