@@ -176,11 +176,18 @@ class Workspace:
             raise UserError(f"DATABRICKS_TOKEN: there is none for {host}; {KNOWN_BY}.") from error
 
     def _ask(self, method: str, endpoint: str, values: dict[str, Any]) -> tuple[int, str]:
+        from mlflow.exceptions import MlflowException
         from mlflow.utils.databricks_utils import get_databricks_host_creds
         from mlflow.utils.rest_utils import http_request
 
         how = {"params": values} if method == "GET" else {"json": values}
-        answer = http_request(get_databricks_host_creds(self.address), f"/api/2.0/{endpoint}", method, **how)
+        try:
+            answer = http_request(get_databricks_host_creds(self.address), f"/api/2.0/{endpoint}", method, **how)
+        except (MlflowException, OSError) as error:
+            raise UserError(
+                f"DATABRICKS_HOST: the workspace answers {endpoint} no more ({tracking.first_line(error)}); a job that "
+                "has been submitted goes on, see its page."
+            ) from error
         return int(answer.status_code), str(answer.text)
 
     def ask(self, method: str, endpoint: str, **values: Any) -> dict[str, Any]:
