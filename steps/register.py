@@ -10,7 +10,7 @@ def main(options: cli.Options) -> None:
     from lifecycle.metrics import resolve_metric
     from lifecycle.selection import judge
 
-    registry.check_name(options["name"])
+    registry.check_name(options["name"], [options["data"]])
     with steps.opened("register", options) as step:
         metric = resolve_metric(options["metric"], step.contract)
         name = options["name"] or catalog.model_name(options["data"])
@@ -31,9 +31,10 @@ def main(options: cli.Options) -> None:
             },
         )
         what = "registered as" if version.created else "had been registered as"
+        now = "and Production" if version.has_stages else "(Unity Catalog has no stages)"
         print(
-            f"register: {chosen.model} of {chosen.step} {what} models:/{name}/{version.number}, now @champion and "
-            f"Production{f' instead of version {version.former}' if version.former else ''}: {verdict}"
+            f"register: {chosen.model} of {chosen.step} {what} models:/{name}/{version.number}, now @champion {now}"
+            f"{f' instead of version {version.former}' if version.former else ''}: {verdict}"
         )
 
 

@@ -22,9 +22,13 @@ MLPROJECT = yaml.safe_load((ROOT / "MLproject").read_text(encoding="utf-8"))
 ENTRY_POINTS = MLPROJECT["entry_points"]
 
 
+# A file databricks.py in steps/, which is on the path of every script, would hide the package of that name.
+FILES = {step: step if step != "databricks" else "on_databricks" for step in ENTRY_POINTS}
+
+
 def script_of(step: str) -> click.Command:
     """Give the click command of a script in steps/, which is a file and no package."""
-    spec = importlib.util.spec_from_file_location(f"step_{step}", ROOT / "steps" / f"{step}.py")
+    spec = importlib.util.spec_from_file_location(f"step_{step}", ROOT / "steps" / f"{FILES[step]}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -37,9 +41,10 @@ def options_of(step: str) -> dict[str, click.Option]:
 
 def test_every_entry_point_is_a_script_and_every_script_an_entry_point() -> None:
     scripts = {path.stem for path in (ROOT / "steps").glob("*.py")}
-    assert set(ENTRY_POINTS) == set(cli.OPTIONS) == scripts
+    assert set(ENTRY_POINTS) == set(cli.OPTIONS)
+    assert set(FILES.values()) == scripts
     for step, entry in ENTRY_POINTS.items():
-        assert entry["command"].startswith(f"python steps/{step}.py ")
+        assert entry["command"].startswith(f"python steps/{FILES[step]}.py ")
 
 
 @pytest.mark.parametrize("step", ENTRY_POINTS)
@@ -72,7 +77,7 @@ def test_the_same_name_means_the_same_everywhere() -> None:
     for name in {name for entry in ENTRY_POINTS.values() for name in entry["parameters"]} - {"data", "max_evals"}:
         assert len({str(e["parameters"][name]) for e in ENTRY_POINTS.values() if name in e["parameters"]}) == 1, name
     of_tables = {step: entry for step, entry in ENTRY_POINTS.items() if "data" in entry["parameters"]}
-    assert set(ENTRY_POINTS) - set(of_tables) == {"clean", "upload"}
+    assert set(ENTRY_POINTS) - set(of_tables) == {"clean", "upload", "databricks"}
     defaults = {step: entry["parameters"]["data"]["default"] for step, entry in of_tables.items()}
     assert {step for step, data in defaults.items() if data == "ecommerce"} == {
         "regress_sklearn",
@@ -84,7 +89,9 @@ def test_the_same_name_means_the_same_everywhere() -> None:
 
 
 def test_main_takes_the_parameters_of_all_its_steps() -> None:
-    chained = {step: entry for step, entry in ENTRY_POINTS.items() if step not in ("main", "clean", "upload")}
+    chained = {
+        step: entry for step, entry in ENTRY_POINTS.items() if step not in ("main", "clean", "upload", "databricks")
+    }
     of_steps = {name for entry in chained.values() for name in entry["parameters"]}
     assert set(ENTRY_POINTS["main"]["parameters"]) == of_steps
 

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from lifecycle.adapters import candidates, catalog, local, projects, registry, searches, sources, steps, tracking
+from lifecycle.adapters import candidates, catalog, local, projects, registry, searches, sources, spark, steps, tracking
 from lifecycle.adapters.cli import Options
 from lifecycle.contract import Contract
 from lifecycle.errors import InnerStepError, UserError
@@ -100,7 +100,7 @@ def check(tables: list[str], options: Options) -> None:
             "run, use -e tune_lr or -e tune_multi."
         )
     searches.check(options | {"max_evals": options["max_evals"] or 1})
-    registry.check_name(options["name"])
+    registry.check_name(options["name"], tables)
     steps.check_training(options)
     for table in tables:
         steps.identify(options | {"data": table})
@@ -123,6 +123,8 @@ class Chain:
         # As many processes at once as there are cores, and two on a single one: steps wait for disk and store too.
         self._free = threading.Semaphore(max(2, local.cores()))
         self._stop = threading.Event()
+        # Here, because threads do not know which session is active.
+        spark.hand_on()
 
     def run(self, tables: list[str]) -> list[TableOutcome]:
         """Run every table's steps; what does not depend on each other runs side by side.

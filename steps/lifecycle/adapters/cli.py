@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -152,16 +152,50 @@ OPTIONS: dict[str, tuple[Decorator, ...]] = {
         click.option("--restore", default=False, type=bool, show_default=True, help="Take it back instead."),
     ),
     "upload": (_text("file", "", "File of records that a run kept while the tracking store was away."),),
+    "databricks": (
+        _text("step", "main", "Entry point to run on Databricks; its own parameters are given beside these."),
+        _text("cluster", "clusters/spark-job.json", "JSON file that describes the cluster to be made."),
+        click.option("--wait", default=True, type=bool, show_default=True, help="Follow the job until it ends."),
+    ),
 }
 
 
-def command(step: str) -> Callable[[Callable[[Options], None]], Callable[[], None]]:
+def given(step: str, arguments: Sequence[str]) -> dict[str, str]:
+    """Check a command line of an entry point, and return the options that were typed, as they were.
+
+    Parameters
+    ----------
+    step : str
+        The entry point's name; of an unknown one nothing can be checked, and nothing is returned.
+    arguments : sequence of str
+        Such as ``["--data", "churn"]``.
+
+    Raises
+    ------
+    click.UsageError
+        For an option that it does not have, or a value that is none of its kind.
+    """
+
+    def nothing(**options: Any) -> None: ...
+
+    for option in reversed(OPTIONS.get(step, ())):
+        nothing = option(nothing)
+    script = click.command(step)(nothing)
+    script.make_context(step, list(arguments)).close()
+    texts = click.Command(step, params=[click.Option([f"--{one.name}", str(one.name)]) for one in script.params])
+    with texts.make_context(step, list(arguments)) as context:
+        return {name: value for name, value in context.params.items() if value is not None}
+
+
+def command(step: str, others: bool = False) -> Callable[[Callable[[Options], None]], Callable[[], None]]:
     """Turn a function of the options into the script of an entry point.
 
     Parameters
     ----------
     step : str
         The entry point's name.
+    others : bool
+        Whether it takes options of other entry points beside its own, as the list ``others``.
 
     Returns
     -------
@@ -172,11 +206,13 @@ def command(step: str) -> Callable[[Callable[[Options], None]], Callable[[], Non
 
     def decorate(work: Callable[[Options], None]) -> Callable[[], None]:
         def parsed(**options: Any) -> None:
+            options |= {"others": click.get_current_context().args} if others else {}
             work({name: value.strip() if isinstance(value, str) else value for name, value in options.items()})
 
         for option in reversed(OPTIONS[step]):
             parsed = option(parsed)
-        script = click.command(step, help=work.__doc__, context_settings={"max_content_width": 110})(parsed)
+        settings = {"max_content_width": 110, "ignore_unknown_options": others, "allow_extra_args": others}
+        script = click.command(step, help=work.__doc__, context_settings=settings)(parsed)
 
         def run() -> None:
             sys.exit(_ended(script))

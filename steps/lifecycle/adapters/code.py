@@ -1,7 +1,7 @@
 """The project's own code and lock: where they lie, the digest of both, the pins of a saved model."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -30,12 +30,28 @@ def pinned(packages: list[str]) -> list[str]:
     LookupError
         Where the lock does not pin one.
     """
+    every = dict(_pins({}))
+    return [every[package] for package in packages]
+
+
+def pins(environment: Mapping[str, str], without: Collection[str] = ()) -> list[str]:
+    """Return the lock's pins for another machine, without hashes, in the lock's order.
+
+    Parameters
+    ----------
+    environment : mapping
+        What packaging's markers ask of a machine, such as ``sys_platform``; what is not given is this machine's.
+    without : collection of str
+        Packages to leave out.
+    """
+    return [pin for name, pin in _pins(environment) if name not in without]
+
+
+def _pins(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     from packaging.requirements import Requirement
 
-    pins: dict[str, str] = {}
     for line in LOCK.read_text(encoding="utf-8").splitlines():
         if line[:1].isalnum():
             requirement = Requirement(line.rstrip("\\").strip())
-            if requirement.marker is None or requirement.marker.evaluate():
-                pins[requirement.name] = f"{requirement.name}{requirement.specifier}"
-    return [pins[package] for package in packages]
+            if requirement.marker is None or requirement.marker.evaluate(dict(environment)):
+                yield requirement.name, f"{requirement.name}{requirement.specifier}"

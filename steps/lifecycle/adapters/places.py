@@ -1,4 +1,4 @@
-"""Where a table may lie, told from the text alone: a path, a database's table, an address, a run's artifact."""
+"""Where a table may lie, told from the text alone: a path, a table of a database or catalog, an address."""
 
 import re
 from dataclasses import dataclass
@@ -16,6 +16,8 @@ KINDS = {
 }
 KIND_NAMES = {"csv": "CSV", "parquet": "Parquet", "json": "JSON", "arrow": "Arrow"}
 PACKED = (".gz", ".zst")
+# catalog.schema.table, each part plain or between backquotes.
+CATALOGED = r"(?:(`[^`]+`|\w[\w-]*)\.)(?:(`[^`]+`|\w[\w-]*)\.)(`[^`]+`|\w[\w-]*)"
 READABLE = "CSV, Parquet, JSON lines or Arrow"
 
 
@@ -26,7 +28,8 @@ class Place:
     Attributes
     ----------
     form : str
-        ``path``, ``database``, ``http``, ``store`` (an object store) or ``run`` (an artifact of one).
+        ``path``, ``database``, ``http``, ``store`` (an object store), ``run`` (an artifact of one) or ``catalog`` (a
+        table by its name of three parts; a file of that very name goes before it).
     shown : str
         As typed, without what may be secret: user and password, and the query of an http address.
     path : str
@@ -68,6 +71,9 @@ def parse_place(option: str, asked: str) -> Place:
     scheme = head.lower()
     # One letter is a drive, as in C:/data.
     if not colon or len(scheme) < 2 or not re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme):
+        named = re.fullmatch(CATALOGED, asked)
+        if named and not kind_of(asked) and not asked.lower().endswith(PACKED):
+            return Place("catalog", asked, asked, named[3].strip("`"))
         return _path(asked, asked)
     base = scheme.split("+")[0]
     if base in DATABASES:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lifecycle.adapters import tracking
+from lifecycle.adapters import spark, tracking
 from lifecycle.adapters.cli import INNER
 from lifecycle.adapters.code import ROOT
 from lifecycle.adapters.sources import handed_on, logged
@@ -52,6 +52,7 @@ def run_step(parent: tracking.StepRun, entry_point: str, options: Mapping[str, A
     logging.getLogger("mlflow.projects").setLevel(logging.WARNING)
     os.environ[INNER] = "1"
     _put_this_python_first()
+    spark.hand_on()
     parameters = typed(handed_on(options))
     run_id = parent.child(entry_point, {"mlflow.project.entryPoint": entry_point, "mlflow.project.backend": "local"})
     tracking.log_params(run_id, typed(logged(handed_on(options))))

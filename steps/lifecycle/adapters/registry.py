@@ -6,20 +6,24 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lifecycle.adapters import tracking
+from lifecycle.adapters.catalog import model_name
 from lifecycle.adapters.flavors import PREDICTIONS
 from lifecycle.errors import UserError
 
 CHAMPION, PRODUCTION, ARCHIVED, NO_STAGE = "champion", "Production", "Archived", "None"
 PREDICT = """
-import json, sys
+import json, os, sys
 import mlflow, numpy
+if "DATABRICKS_RUNTIME_VERSION" in os.environ:
+    # Else mlflow starts Spark there, in search of a notebook.
+    mlflow.utils.databricks_utils.get_repl_id = lambda: None
 model = mlflow.pyfunc.load_model(sys.argv[1])
 print("\\n" + json.dumps(numpy.asarray(model.predict(model.input_example)).ravel().tolist()))
 """
@@ -38,26 +42,72 @@ class Version:
         False where the run had been registered before.
     former : str
         The version that was champion before, or empty.
+    has_stages : bool
+        False in Unity Catalog, where the alias alone says which version serves.
     """
 
     name: str
     number: str
     created: bool
     former: str
+    has_stages: bool = True
 
 
-def check_name(name: str) -> None:
-    """Refuse a name that no registry takes.
+def check_name(name: str, tables: Sequence[str]) -> None:
+    """Refuse a name that the registry would not take, before anything is started.
+
+    Parameters
+    ----------
+    name : str
+        As typed; empty for the table's own.
+    tables : sequence of str
+        As given in ``data``: what is to be registered.
 
     Raises
     ------
     UserError
-        Naming the characters.
+        Naming the characters, or the parts that are missing.
     """
     if "/" in name or ":" in name:
         raise UserError(
             f"name: {name!r} holds a slash or a colon, which no registered model may; use other characters."
         )
+    if not in_unity_catalog():
+        return
+    if len(tables) > 1:
+        raise UserError(
+            f"name: Unity Catalog takes models as catalog.schema.model, and data names {len(tables)} tables "
+            f"({', '.join(tables)}); run them one by one, such as -P data={tables[0]} -P "
+            f"name=CATALOG.SCHEMA.{model_name(tables[0])}."
+        )
+    asked = name or model_name(tables[0])
+    if len(asked.split(".")) != 3 or not all(part.strip() for part in asked.split(".")):
+        raise UserError(
+            f"name: {asked!r} has not three parts, and Unity Catalog takes models as catalog.schema.model; give "
+            f"-P name=CATALOG.SCHEMA.{asked.split('.')[-1] or 'model'}, or set MLFLOW_REGISTRY_URI to another registry."
+        )
+
+
+def in_unity_catalog() -> bool:
+    """Tell whether models are registered in Unity Catalog: mlflow's default where runs are tracked on Databricks.
+
+    Raises
+    ------
+    UserError
+        Where it is the registry of a workspace, which is older and has no aliases.
+    """
+    named = os.environ.get("MLFLOW_REGISTRY_URI") or os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not named.startswith("databricks"):
+        return False
+    import mlflow
+
+    scheme = str(mlflow.get_registry_uri()).partition(":")[0]
+    if scheme == "databricks":
+        raise UserError(
+            f"MLFLOW_REGISTRY_URI: {named!r} is a workspace's own registry, which has no aliases; leave the variable "
+            "out, or set it to databricks-uc, for the registry in Unity Catalog."
+        )
+    return scheme == "databricks-uc"
 
 
 def model_of(run_id: str) -> str:
@@ -116,16 +166,19 @@ def promote(run_id: str, name: str, tags: Mapping[str, str], verdict: str) -> Ve
     for key, value in tags.items():
         client.set_model_version_tag(name, number, key, value)
     client.update_model_version(name, number, description=verdict)
-    staged = _in_production(name)
+    has_stages = not in_unity_catalog()
+    staged = _in_production(name) if has_stages else []
+    names = [f"models:/{name}@{CHAMPION}", *([f"models:/{name}/{PRODUCTION}"] if has_stages else [])]
     try:
-        _stage(name, number, PRODUCTION)
+        if has_stages:
+            _stage(name, number, PRODUCTION)
         client.set_registered_model_alias(name, CHAMPION, number)
-        for uri in (f"models:/{name}@{CHAMPION}", f"models:/{name}/{PRODUCTION}"):
+        for uri in names:
             _compare(_predict_here(uri), expected, name, number)
     except BaseException:
-        _move_back(name, number, None if before is None else str(before.version), staged)
+        _move_back(name, number, None if before is None else str(before.version), staged, has_stages)
         raise
-    return Version(name, number, created, former)
+    return Version(name, number, created, former, has_stages)
 
 
 def _version(run_id: str, name: str) -> tuple[str, bool]:
@@ -137,7 +190,8 @@ def _version(run_id: str, name: str) -> tuple[str, bool]:
         client.get_registered_model(name)
     except MlflowException:
         client.create_registered_model(name)
-    known = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+    # Unity Catalog searches by the name alone.
+    known = [one for one in client.search_model_versions(f"name = '{name}'") if one.run_id == run_id]
     if known:
         return str(max(int(version.version) for version in known)), False
     model_id = model_of(run_id)
@@ -159,9 +213,9 @@ def _stage(name: str, number: str, stage: str) -> None:
         )
 
 
-def _move_back(name: str, number: str, champion: str | None, staged: list[str]) -> None:
+def _move_back(name: str, number: str, champion: str | None, staged: list[str], has_stages: bool) -> None:
     client = tracking.client()
-    if number not in staged:
+    if has_stages and number not in staged:
         _stage(name, number, NO_STAGE)
     for version in staged:
         if version != number:
@@ -191,6 +245,11 @@ def _predict_elsewhere(uri: str) -> list[Any]:
 
     environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "MLFLOW_RUN_ID")}
     environment["MLFLOW_TRACKING_URI"] = mlflow.get_tracking_uri()
+    if mlflow.get_tracking_uri().startswith("databricks"):
+        # Of a cluster's first process others do not know the credentials.
+        from mlflow.utils.databricks_utils import get_databricks_env_vars
+
+        environment |= get_databricks_env_vars(mlflow.get_tracking_uri())
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [sys.executable, "-c", PREDICT, uri], cwd=folder, env=environment, capture_output=True, text=True

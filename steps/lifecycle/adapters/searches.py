@@ -104,7 +104,7 @@ def check(options: Options) -> None:
     if options["engine"] == "spark":
         from lifecycle.adapters import spark
 
-        spark.check_java()
+        spark.check()
     if options["metric"]:
         one_of("metric", options["metric"], METRIC_NAMES)
     SearchSettings(

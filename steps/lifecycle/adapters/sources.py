@@ -75,7 +75,7 @@ class Source:
     @property
     def origin(self) -> str:
         """Where it lies, for a run's page: the path here, or the address without secrets."""
-        place = parse_place(self.option, self.asked)
+        place = place_of(self.option, self.asked)
         return self.asked if place.is_remote else str(self.path)
 
     @property
@@ -107,7 +107,7 @@ def locate(option: str, asked: str, read: ReadOptions | None = None) -> Source:
         raise UserError(f"{option}: nothing was given; name a sample ({listed(samples)}) or give a path.")
     if asked in samples:
         return Source(option, asked, CATALOG.parent / samples[asked]["file"], read)
-    place = parse_place(option, asked)
+    place = place_of(option, asked)
     if place.is_remote:
         path = _fetched(option, absolute(asked), place)
     else:
@@ -132,6 +132,14 @@ def locate(option: str, asked: str, read: ReadOptions | None = None) -> Source:
     return Source(option, place.shown, path, read)
 
 
+def place_of(option: str, asked: str) -> Place:
+    """Tell what ``data`` or ``test_data`` points at: a file that is there goes before a catalog's table."""
+    place = parse_place(option, asked)
+    if place.form == "catalog" and Path(asked).exists():
+        return Place("path", asked, asked, Path(asked).name)
+    return place
+
+
 def check(option: str, asked: str) -> None:
     """Refuse what cannot be found, without fetching anything.
 
@@ -140,7 +148,7 @@ def check(option: str, asked: str) -> None:
     UserError
         As `locate` does for what lies here.
     """
-    place = parse_place(option, asked)
+    place = place_of(option, asked)
     if not place.is_remote and not (Path(place.path).expanduser() / "_delta_log").is_dir():
         locate(option, asked)
 
@@ -215,6 +223,10 @@ def _fetch(option: str, asked: str, place: Place, folder: Path) -> Path:
         from lifecycle.adapters import databases
 
         return databases.fetch_delta(option, place, folder)
+    if place.form == "catalog":
+        from lifecycle.adapters import databases, spark
+
+        return databases.in_order(spark.fetch_table(option, asked, folder), folder / f"{place.name}.parquet")
     from lifecycle.adapters import remote
 
     return remote.fetch(option, asked, place, folder)
@@ -245,7 +257,7 @@ def absolute(asked: str) -> str:
     head, mark, rest = asked.partition(":///")
     if mark and head.lower().split("+")[0] == "sqlite":
         return asked if rest.startswith("/") else f"{head}:///{Path(rest).absolute()}"
-    place = parse_place("data", asked)
+    place = place_of("data", asked)
     if place.is_remote or asked in catalog() or asked.startswith(("file:", "dbfs:")):
         return asked
     path = Path(place.path).expanduser()

@@ -1,5 +1,6 @@
 """The Spark engine: the same objective, a trial a task, on a local, standalone or Databricks session."""
 
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from contextlib import suppress
 from os import environ
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 from threadpoolctl import threadpool_limits
 
@@ -37,6 +39,8 @@ OWN = {
 SECONDS_TO_BEGIN = 60
 # Seconds beyond a trial's own clock after which its job is ended from here.
 GRACE = 10
+# For the processes that a driver starts: where its JVM listens, and what it is told to be believed.
+GATEWAY = "LIFECYCLE_SPARK"
 LOST = "the worker died, and the trial is not tried again"
 ENDED = "the search ended before the trial did"
 
@@ -126,22 +130,17 @@ class SparkEngine:
         self._closing = False
 
     def __enter__(self) -> "SparkEngine":
-        check_java()
-        from pyspark.sql import SparkSession
-
-        active = SparkSession.getActiveSession()
+        active = active_session()
         self._own = active is None
+        if active is None:
+            check()
         self._session = active or own_session(self.workers)
         self._context = self._session.sparkContext
         # Of this engine alone, so that whoever shares the session is left alone.
         self._group = f"lifecycle-{id(self)}-{time.time_ns()}"
         self._folder = tempfile.TemporaryDirectory()
         try:
-            package = Path(__file__).resolve().parents[1]
-            archive = shutil.make_archive(
-                str(Path(self._folder.name) / "lifecycle"), "zip", package.parent, package.name
-            )
-            self._context.addPyFile(archive)
+            self._context.addPyFile(str(packed(Path(self._folder.name))))
             self._broadcast = self._context.broadcast(self._objective)
             self._prepare()
         except BaseException:
@@ -233,6 +232,135 @@ class SparkEngine:
         """End a trial's job. Spark interrupts its task, and kills the python that does not end at once."""
         with suppress(Exception):
             self._context.cancelJobGroup(f"{self._group}-{number}")
+
+
+def packed(folder: Path) -> Path:
+    """Write the package `lifecycle` into a zip file, which executors import from."""
+    package, archive = Path(__file__).resolve().parents[1], folder / "lifecycle.zip"
+    # Unpacked from what mlflow uploads, files are of 1970, which zip does not know.
+    with ZipFile(archive, "w", ZIP_DEFLATED, strict_timestamps=False) as file:
+        for path in sorted(package.rglob("*.py")):
+            file.write(path, path.relative_to(package.parent))
+    return archive
+
+
+def active_session() -> Any:
+    """Return the session that this process has, or joins: that of the process which started it; None without one.
+
+    On Databricks the driver's first process alone is given the cluster's session. The steps that it starts are told
+    where its JVM listens, and join the application that runs there, for a second one is not allowed.
+    """
+    if not available():
+        return None
+    from pyspark.sql import SparkSession
+
+    active = SparkSession.getActiveSession()
+    if active is None and GATEWAY in environ:
+        active = _joined(*environ[GATEWAY].split(":", 1))
+    return active
+
+
+def _joined(port: str, secret: str) -> Any:
+    from pyspark import SparkConf, SparkContext
+    from pyspark.java_gateway import launch_gateway
+    from pyspark.sql import SparkSession
+
+    # With these it starts no JVM and connects to one. Our own are not theirs: others may have been set for the driver.
+    before = {name: environ.get(name) for name in ("PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET")}
+    environ.update(PYSPARK_GATEWAY_PORT=port, PYSPARK_GATEWAY_SECRET=secret)
+    try:
+        gateway = launch_gateway()
+    finally:
+        for name, value in before.items():
+            environ.pop(name)
+            environ.update({name: value} if value is not None else {})
+    running = gateway.jvm.org.apache.spark.SparkContext.getOrCreate()
+    jsc = gateway.jvm.org.apache.spark.api.java.JavaSparkContext.fromSparkContext(running)
+    SparkContext(gateway=gateway, jsc=jsc, conf=SparkConf(_jconf=running.conf()))
+    return SparkSession.builder.getOrCreate()
+
+
+def hand_on() -> None:
+    """Let the processes that this one starts join its session, where it has one with a JVM that can be spoken to."""
+    if "DATABRICKS_RUNTIME_VERSION" not in environ or not available():
+        return
+    from pyspark.sql import SparkSession
+
+    active = SparkSession.getActiveSession()
+    if active is None:
+        return
+    # Not where the session is a remote one, by Spark Connect.
+    with suppress(Exception):
+        where = active.sparkContext._gateway.gateway_parameters
+        environ[GATEWAY] = f"{where.port}:{where.auth_token}"
+
+
+def available() -> bool:
+    """Tell whether there is a pyspark: the project's own, or that of a runtime."""
+    return importlib.util.find_spec("pyspark") is not None
+
+
+def check() -> None:
+    """Make sure that trials can run on Spark: on a Databricks cluster in its session, elsewhere in one of our own.
+
+    Raises
+    ------
+    UserError
+        Saying what would do.
+    """
+    if "DATABRICKS_RUNTIME_VERSION" not in environ:
+        check_java()
+    elif active_session() is None:
+        raise UserError(
+            "engine: this process has no session of the cluster's Spark, and a second one is not allowed there; submit "
+            "the step by -e databricks to a cluster of access mode dedicated (SINGLE_USER), or use engine=local."
+        )
+
+
+def fetch_table(option: str, name: str, folder: Path) -> Path:
+    """Copy a table of Unity Catalog, or of another catalog of the active session, to a Parquet file.
+
+    Parameters
+    ----------
+    option : str
+        ``data`` or ``test_data``.
+    name : str
+        ``catalog.schema.table``.
+    folder : Path
+        Where the file goes. Decimals become doubles, moments are in UTC.
+
+    Raises
+    ------
+    UserError
+        Where this process has no session, the catalog has no such table, or it may not be read.
+    """
+    session = active_session()
+    if session is None:
+        raise UserError(
+            f"{option}: {name!r} is no file here, and a table of Unity Catalog is read through a cluster's Spark "
+            "session, which this process has not; run the step there by -e databricks, or give a path."
+        )
+    from pyarrow import Table, parquet
+    from pyspark.errors import PySparkException
+    from pyspark.sql import functions, types
+
+    try:
+        frame = session.table(name)
+        for field in frame.schema.fields:
+            if isinstance(field.dataType, types.DecimalType):
+                frame = frame.withColumn(field.name, functions.col(f"`{field.name}`").cast("double"))
+        # Spark 3.5, as runtime 15 has it, knows the way through pandas alone.
+        rows = frame.toArrow() if hasattr(frame, "toArrow") else Table.from_pandas(frame.toPandas())
+    except PySparkException as error:
+        if "TABLE_OR_VIEW_NOT_FOUND" in str(error) or "SCHEMA_NOT_FOUND" in str(error):
+            raise UserError(
+                f"{option}: the catalog has no table {name!r}; give one as catalog.schema.table, as SHOW TABLES has it."
+            ) from error
+        words = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
+        raise UserError(f"{option}: the table {name!r} cannot be read: {words}.") from error
+    path = folder / "rows.parquet"
+    parquet.write_table(rows, path)
+    return path
 
 
 def own_session(workers: int) -> Any:

@@ -50,6 +50,8 @@ INHERITED_TAGS = (
     "lifecycle.table",
     "lifecycle.data",
 )
+# What tells mlflow in which experiment a run is.
+WHERE = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "DATABRICKS_RUNTIME_VERSION")
 LONGEST_PARAM = 6000
 LONGEST_SCHEMA = 1_048_575
 SHOWN_TYPES = {INTEGER: "long", REAL: "double", BOOLEAN: "boolean", TIME: "datetime"}
@@ -95,6 +97,7 @@ def connect() -> None:
     from mlflow.exceptions import MlflowException
 
     _quieten()
+    _leave_spark_alone()
     try:
         with stores.making(mlflow.get_tracking_uri()):
             _impatient().search_experiments(max_results=1)
@@ -145,6 +148,8 @@ def _quieten() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
     for noisy in ("alembic", "mlflow.projects"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # A line for every step that is started, of workspaces that share an address.
+    logging.getLogger("mlflow.utils.databricks_utils").setLevel(logging.WARNING)
     for noisy in ("mlflow.utils.environment", "urllib3.connectionpool"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     # It writes a traceback for what is tried again.
@@ -152,6 +157,18 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow\.(data|types)\.")
     # By design: a level that training did not have is no level.
     warnings.filterwarnings("ignore", message="Found unknown categories", category=UserWarning)
+
+
+def _leave_spark_alone() -> None:
+    """Keep mlflow from starting a Spark session on a Databricks cluster.
+
+    It looks for the id of a notebook there, to name temporary folders by, and where it looks last is a session that it
+    starts itself, in any process that has none.
+    """
+    if "DATABRICKS_RUNTIME_VERSION" in os.environ:
+        from mlflow.utils import databricks_utils
+
+        databricks_utils.get_repl_id = lambda: None
 
 
 def first_line(error: BaseException) -> str:
@@ -416,11 +433,17 @@ def start(step: str) -> StepRun:
     Raises
     ------
     UserError
-        Where the runner's run is not in the store, or the experiment has been deleted.
+        Where the runner's run is not in the store, or the experiment has been deleted or not named.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
 
+    # On a cluster a job has one, and a notebook is one.
+    if mlflow.get_tracking_uri().startswith("databricks") and not any(map(os.environ.get, WHERE)):
+        raise UserError(
+            "MLFLOW_EXPERIMENT_NAME: a Databricks workspace has no default experiment; set it to a path of the "
+            "workspace, such as /Users/me@example.org/churn, or use mlflow run --experiment-name."
+        )
     try:
         active = mlflow.start_run()
     except MlflowException as error:
@@ -627,6 +650,11 @@ def fetch_artifact(uri: str, folder: Path) -> Path:
         return Path(download_artifacts(artifact_uri=uri, dst_path=str(folder)))
     except (MlflowException, OSError) as error:
         raise LookupError(first_line(error)) from error
+
+
+def has_ended(run_id: str) -> bool:
+    """Tell whether a run has ended, well or badly."""
+    return str(client().get_run(run_id).info.status) in ("FINISHED", "FAILED", "KILLED")
 
 
 def tag_of(run_id: str, name: str) -> str:
