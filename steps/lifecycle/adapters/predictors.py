@@ -106,8 +106,15 @@ def one_a_row(predicted: Any, rows: int) -> pa.Array:
 
 def said(error: BaseException) -> str:
     """Say an exception in one line."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}".rstrip(".") if lines else type(error).__name__
+    words = first_words(str(error))
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+def first_words(text: str) -> str:
+    """Return the line of an error's text that says what is wrong: mlflow shows the rows first, whatever they are."""
+    head, _, after = text.partition(" Error: ")
+    lines = (after if "Failed to enforce schema" in head else text).strip().splitlines()
+    return lines[0].rstrip(".") if lines else ""
 
 
 # The other side.

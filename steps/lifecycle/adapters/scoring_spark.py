@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lifecycle.adapters import outputs, preparation, spark
+from lifecycle.adapters import outputs, predictors, preparation, spark
 from lifecycle.adapters.places import kind_of
 from lifecycle.adapters.scoring import PREDICTION, Asked, File, Model, Rows
 from lifecycle.adapters.sql import AS_PARQUET, literal, quoted
@@ -293,7 +293,10 @@ def _refusal(error: Exception, model: Model, where: str) -> Exception:
         )
     if "ExecutorLostFailure" in text or "Python worker exited unexpectedly" in text:
         return UserError(f"engine: {spark.said(error, 'scoring')}, {ATTEMPTS} times; nothing is written.")
-    told = re.findall(r"^([\w.]*(?:Error|Exception)): (.+)$", text.partition("Traceback")[2], re.MULTILINE)
+    # What the model's python wrote: a traceback, then the exception, before Spark's own hundred lines.
+    told = re.search(
+        r"^[\w.]*?(\w+(?:Error|Exception)): (.+)", text.partition("Traceback")[2], re.MULTILINE | re.DOTALL
+    )
     if told:
-        return UserError(f"model: {model.uri} refuses the rows: {told[0][0].split('.')[-1]}: {told[0][1].rstrip('.')}.")
+        return UserError(f"model: {model.uri} refuses the rows: {told[1]}: {predictors.first_words(told[2])}.")
     return error
