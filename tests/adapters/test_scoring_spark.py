@@ -125,8 +125,8 @@ def test_a_table_of_the_catalog_is_checked_where_it_lies_and_scored_into_another
         assert (len(table), table.origin, table.digest) == (40, "spark_catalog.default.trips", "")
         assert checks.judge(CONTRACT, table.observe(CONTRACT)) == expected
         table.score(guest, work)
-    found = session.table("spark_catalog.default.scored").toPandas().sort_values("a.b")
-    assert found["prediction"].tolist() == [f"{a}{w}" for a, w in zip(rows["a.b"], rows["word"], strict=True)]
+    found = sorted(tuple(row) for row in session.table("spark_catalog.default.scored").collect())
+    assert found == [(a, w, f"{a}{w}") for a, w in rows.itertuples(index=False, name=None)]
 
     with pytest.raises(
         UserError,

@@ -172,9 +172,8 @@ class FileRows(_SparkRows):
 
     def _frame(self, beside: Path | None) -> Any:
         if self._as_it_is:
-            return self._session.read.parquet(*(address(path) for path in self._file.source.files)).select(
-                [f"`{name.replace('`', '``')}`" for name in self.names]
-            )
+            files = self._session.read.parquet(*(address(path) for path in self._file.source.files))
+            return files.select(spark.columns_of(self.names))
         if beside is None:
             raise UserError(
                 f"data: {self.origin!r} is no Parquet file that Spark can read as it is, and the output is a table, "
@@ -231,9 +230,9 @@ class CatalogRows(_SparkRows):
         features = [name for name in contract.features if name in self.names]
         if not features:
             return Observed(tuple(self.names), len(self))
-        counted = self._table.select([f"`{name}`" for name in features]).mapInArrow(
-            lambda batches: observed(batches, contract), "part binary"
-        )
+        # By numbers: Spark's own function takes the dot in a name for a way into a struct.
+        numbered = self._table.select(spark.columns_of(features)).toDF(*map(str, range(len(features))))
+        counted = numbered.mapInArrow(lambda batches: observed(batches, features, contract), "part binary")
         parts = [pickle.loads(row.part) for row in counted.collect()]
         return added(parts, self.names, contract.columns)
 
@@ -241,7 +240,7 @@ class CatalogRows(_SparkRows):
         return self._table
 
 
-def observed(batches: Iterator["pa.RecordBatch"], contract: Contract) -> Iterator["pa.RecordBatch"]:
+def observed(batches: Iterator["pa.RecordBatch"], names: list[str], contract: Contract) -> Iterator["pa.RecordBatch"]:
     """Count in an executor what a contract's check needs of each batch."""
     import duckdb
     import pyarrow as pa
@@ -251,7 +250,7 @@ def observed(batches: Iterator["pa.RecordBatch"], contract: Contract) -> Iterato
     with duckdb.connect() as connection:
         connection.execute("SET threads = 1")
         for batch in batches:
-            connection.register("batch", pa.Table.from_batches([batch]))
+            connection.register("batch", pa.Table.from_batches([batch.rename_columns(names)]))
             part = pickle.dumps(Relation(connection, "batch").observe(contract))
             yield pa.record_batch([pa.array([part], pa.binary())], names=["part"])
 

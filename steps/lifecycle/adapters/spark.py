@@ -346,11 +346,18 @@ def configured(session: Any, settings: Mapping[str, str]) -> Iterator[None]:
                 session.conf.set(name, former)
 
 
-def struct_of(names: Sequence[str]) -> Any:
-    """Return the columns of some names, which may hold dots, as one."""
+def columns_of(names: Sequence[str]) -> list[Any]:
+    """Return the columns of some names, which may hold dots."""
     from pyspark.sql import functions
 
-    return functions.struct(*(functions.col(f"`{name.replace('`', '``')}`") for name in names))
+    return [functions.col(f"`{name.replace('`', '``')}`") for name in names]
+
+
+def struct_of(names: Sequence[str]) -> Any:
+    """Return the columns of some names as one."""
+    from pyspark.sql import functions
+
+    return functions.struct(*columns_of(names))
 
 
 def own_session(workers: int, attempts: int = 1) -> Any:
