@@ -172,6 +172,19 @@ def test_predictions_have_the_type_that_the_model_declares(tmp_path: Path, work:
         assert str(found["prediction"].dtype) == dtype
 
 
+def test_a_later_batch_of_another_type_is_a_sentence(
+    tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "BATCH_ROWS", 2048)
+    body = "return rows.a + 1 if rows.a[0] == 0 else [str(a) + 'x' for a in rows.a]"
+    guest = guests.save(tmp_path / "guest", body)
+    pd.DataFrame({"a": range(4096)}).to_parquet(tmp_path / "rows.parquet")
+    model = scoring.Model("models:/m/1", guest, None, ("a",))
+    with pytest.raises(UserError, match=r"^model: models:/m/1 predicts what is no int64: ArrowInvalid: .*\.$"):
+        scored(asked(tmp_path / "rows.parquet", tmp_path / "out.parquet"), model, work)
+    assert sorted(os.listdir(tmp_path)) == ["guest", "rows.parquet"]
+
+
 def test_batches_come_in_order_from_several_processes(
     tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,11 +3,11 @@
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 
 from lifecycle.adapters.places import parse_place
 from lifecycle.errors import UserError
@@ -44,10 +44,10 @@ class Output:
     @contextmanager
     def beside(self) -> Iterator[Path]:
         """Give a hidden folder beside the place, on the same disk, which is gone when the block ends."""
-        folder = Path(tempfile.mkdtemp(prefix=f".{self.path.name}.", dir=self.path.parent))
+        # Not by tempfile, whose folders are for this user alone: executors may be another's.
+        folder = self.path.with_name(f".{self.path.name}.{token_hex(4)}")
+        folder.mkdir()
         try:
-            # Made for this user alone, it would stay so as a folder of part files.
-            folder.chmod(0o755)
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)

@@ -373,11 +373,15 @@ class LocalRows:
         under_way: deque[tuple[pa.RecordBatch, Future[pa.Array]]] = deque()
 
         def finished() -> pa.RecordBatch:
+            nonlocal kind
             batch, future = under_way.popleft()
             predicted = future.result()
-            if kind is not None and predicted.type != kind:
-                predicted = predicted.cast(kind)
-            return batch.append_column(PREDICTION, predicted)
+            # Where the model does not declare it, all have the first batch's.
+            kind = kind or predicted.type
+            try:
+                return batch.append_column(PREDICTION, predicted.cast(kind))
+            except pa.ArrowException as error:
+                raise predictors.Unfit(f"predicts what is no {kind}: {predictors.said(error)}") from error
 
         try:
             with predictors.engine(model.folder, workers, one_batch=rows <= BATCH_ROWS) as engine:

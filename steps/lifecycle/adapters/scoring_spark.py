@@ -3,7 +3,7 @@
 import logging
 import pickle
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -160,7 +160,7 @@ class FileRows(_SparkRows):
         self._file = file
         self.names, self.types = file.relation.names, file.relation.types
         self.origin, self.digest, self.notes = file.source.origin, file.digest, file.notes
-        self._as_it_is = file.untouched and not set(self.types.values()) & set(FOREIGN)
+        self._as_it_is = file.untouched and not set(self.types.values()) & set(FOREIGN) and alike(file.source.files)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -261,6 +261,15 @@ def address(path: Path) -> str:
     if text.startswith("/dbfs/"):
         return f"dbfs:/{text.removeprefix('/dbfs/')}"
     return text if text.startswith("/Volumes/") else path.as_uri()
+
+
+def alike(files: Sequence[Path]) -> bool:
+    """Tell whether Parquet files have the same columns of the same types; Spark takes the first one's for all."""
+    from pyarrow import parquet
+
+    schemas = (parquet.read_schema(file).remove_metadata() for file in files)
+    first = next(schemas)
+    return all(schema.equals(first) for schema in schemas)
 
 
 def check_whole(folder: Path, rows: int) -> None:
