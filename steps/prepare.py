@@ -25,7 +25,7 @@ def main(options: cli.Options) -> None:
         made = preparation.make(tables[0], settings, tables[1] if settings.test_data else None, Path(folder))
         contract, rows, held = made.prepared.contract, len(made.prepared.train), len(made.prepared.test)
         tracking.log_dataset(
-            run, tables[0].types, len(tables[0]), identity.sources[0].origin, settings, identity.data_digest
+            run, tables[0].types, len(tables[0]), identity.sources[0].origin, settings.data, identity.data_digest
         )
         run.settings(steps.settings_of("prepare", identity, contract, {}, run.run_id))
         run.frame("prepared/findings.csv", as_frame(made.findings))

@@ -82,6 +82,25 @@ AT_ONCE = {
         *table("good.csv", "--read", "skp=1"),
         "read: 'skp' is not known; use one of sep, ... Did you mean skip?",
     ),
+    "an unknown engine for scoring": Case(
+        "score", ["--engine", "sparc"], "engine: 'sparc' is not known; use one of local, spark. Did you mean spark?"
+    ),
+    "fewer processes than none": Case(
+        "score",
+        ["--parallelism", "-1"],
+        "parallelism: -1 processes cannot score anything; give 1 or more, or 0 for one a core.",
+    ),
+    "a folder to write into that is not there": Case(
+        "score",
+        ["--output", "{tables}/nowhere/x.parquet"],
+        "output: there is no folder '{tables}/nowhere'; make it, or give another path.",
+    ),
+    "Spark without a place to write to": Case(
+        "score",
+        ["--engine", "spark"],
+        "output: engine=spark writes part files into a folder that its executors see; give one, such as -P "
+        'output="$PWD/scored.parquet".',
+    ),
     "an address of an unknown kind": Case(
         "prepare",
         ["--data", "ftp://me:secret@host/x.csv", "--target", "y"],

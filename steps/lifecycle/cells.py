@@ -103,6 +103,50 @@ class Observed:
     columns: Mapping[str, Counts] = field(default_factory=dict)
 
 
+def added(parts: Iterable[Observed], names: Sequence[str], contract_columns: Iterable[Column]) -> Observed:
+    """Add up what was counted in the parts of a table.
+
+    Parameters
+    ----------
+    parts : iterable of Observed
+        Of rows that all have the same columns.
+    names : sequence of str
+        The table's columns.
+    contract_columns : iterable of Column
+        Those that may have been counted.
+
+    Returns
+    -------
+    Observed
+        Counts are sums. Of new levels no fewer are different than in the part that has most: which they were, the
+        parts do not tell.
+    """
+    every = list(parts)
+    columns = {
+        column.name: _sum([part.columns[column.name] for part in every if column.name in part.columns])
+        for column in contract_columns
+        if any(column.name in part.columns for part in every)
+    }
+    return Observed(tuple(names), sum(part.rows for part in every), columns)
+
+
+def _sum(counts: Sequence[Counts]) -> Counts:
+    found = {}
+    for which, farthest in (("unread", min), ("odd", min), ("infinite", min), ("new", min)):
+        found[which] = _together([getattr(one, which) for one in counts], farthest)
+    found["below"] = _together([one.below for one in counts], lambda texts: min(texts, key=float))
+    found["above"] = _together([one.above for one in counts], lambda texts: max(texts, key=float))
+    return Counts(sum(one.missing for one in counts), **found)
+
+
+def _together(cells: Sequence[Cells], farthest: Callable[[list[str]], str]) -> Cells:
+    there = [one for one in cells if one.count]
+    if not there:
+        return Cells()
+    distinct = max(one.distinct for one in there)
+    return Cells(sum(one.count for one in there), farthest([one.example for one in there]), distinct)
+
+
 def plain_pattern(column: Column) -> str:
     """Return the regular expression of the texts that every reader understands alike.
 

@@ -164,13 +164,15 @@ def refuse(breaches: Iterable[Breach], option: str) -> None:
         )
 
 
-def told(breaches: Iterable[Breach]) -> list[str]:
+def told(breaches: Iterable[Breach], file: str = "prepared/breaches.csv") -> list[str]:
     """Tell breaches in a few sentences: of each code the columns with most rows, then how many more there are.
 
     Parameters
     ----------
     breaches : iterable of Breach
         As `judge` returns them.
+    file : str
+        The artifact that holds them all.
 
     Returns
     -------
@@ -186,7 +188,7 @@ def told(breaches: Iterable[Breach]) -> list[str]:
         sentences += [f"{rule} {code}: {breach.message}" for breach in worst[:MOST_SAID_OF_A_CODE]]
         if (rest := len(worst) - MOST_SAID_OF_A_CODE) > 0:
             which = "1 more column does so" if rest == 1 else f"{rest} more columns do so"
-            sentences.append(f"{rule} {code}: {which}, see prepared/breaches.csv.")
+            sentences.append(f"{rule} {code}: {which}, see {file}.")
     return sentences
 
 

@@ -3,21 +3,29 @@
 import os
 import signal
 import subprocess
+import sysconfig
+import venv
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import guests
 import hostile
+import numpy as np
+import pandas as pd
 import pyspark
 import pytest
 from hostile import ENDLESS, WELL, appeared, eventually, facts, lives, parent_of, records_of
 
-from lifecycle.adapters import local, spark
+from lifecycle.adapters import local, outputs, scoring, spark
 from lifecycle.errors import UserError
+from lifecycle.reading import ReadOptions
 from lifecycle.trials import FAILED, FINISHED, Task
 
 pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("at_home")]
+OWN_PYTHON = "python-of-this-worker"
 SPARK_CLASS = Path(pyspark.__file__).parent / "bin" / "spark-class"
 
 
@@ -39,9 +47,22 @@ def test_a_session_that_is_there_is_used_and_left_as_it_was(tmp_path: Path, caps
         session.stop()
 
 
+def own_python(folder: Path) -> Path:
+    """Make a python for a worker, with the packages of this one and without `lifecycle`; give the folder it is in."""
+    venv.create(folder, with_pip=False, symlinks=True)
+    packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
+    (packages / "shared.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+    # A name that no other folder has: each worker must find it where it stands.
+    (folder / "bin" / OWN_PYTHON).symlink_to(folder / "bin" / "python")
+    return folder / "bin"
+
+
 @pytest.fixture
-def start(serving: Callable[..., Any], free_port: Callable[[], int], tmp_path: Path) -> Iterator[Callable[..., str]]:
-    """Start a cluster with some workers of one core each; give its address."""
+def start(
+    serving: Callable[..., Any], free_port: Callable[[], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., str]]:
+    """Start a cluster with some workers of one core each, a work folder and a python of its own; give its address."""
+    monkeypatch.setenv("PYSPARK_PYTHON", OWN_PYTHON)
     with ExitStack() as stack:
 
         def cluster(workers: int) -> str:
@@ -56,7 +77,9 @@ def start(serving: Callable[..., Any], free_port: Callable[[], int], tmp_path: P
                 command = [str(SPARK_CLASS), "org.apache.spark.deploy.worker.Worker", "--host", "127.0.0.1"]
                 command += ["--port", str(own), "--webui-port", str(free_port()), "--cores", "1", "--memory", "1g"]
                 command += ["--work-dir", str(tmp_path / f"worker{number}"), address]
-                stack.enter_context(serving(command, own, stderr=subprocess.DEVNULL))
+                path = os.pathsep.join([str(own_python(tmp_path / f"python{number}")), os.environ["PATH"]])
+                env = {**os.environ, "PATH": path}
+                stack.enter_context(serving(command, own, stderr=subprocess.DEVNULL, env=env))
             return address
 
         yield cluster
@@ -67,7 +90,7 @@ def executor_of(trial: int) -> int:
     return parent_of(parent_of(parent_of(trial)))
 
 
-def test_a_cluster_gives_the_same_records_and_an_executor_that_dies_costs_its_trial(
+def test_a_cluster_gives_the_same_records_and_an_executor_or_worker_that_dies_costs_its_trial(
     start: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MASTER", start(2))
@@ -84,10 +107,55 @@ def test_a_cluster_gives_the_same_records_and_an_executor_that_dies_costs_its_tr
         os.kill(executor, signal.SIGKILL)
         records = [future.result(120) for future in futures]
         after = records_of(engine, [WELL] * 4)
+        # A worker that dies takes its executor along, and there is no other to begin one.
+        futures = [engine.submit(0, Task(ENDLESS | {"file": str(tmp_path / "pid2")}))]
+        futures += [engine.submit(number, Task(WELL)) for number in range(1, 5)]
+        os.kill(parent_of(executor_of(appeared(tmp_path / "pid2"))), signal.SIGKILL)
+        last = [future.result(120) for future in futures]
+    assert (last[0].status, [record.status for record in last[1:]]) == (FAILED, [FINISHED] * 4)
+    assert last[0].error.startswith("the executor was lost (")
     assert records[0].status == FAILED
     assert records[0].error.startswith("the executor was lost (")
     assert [record.status for record in [*records[1:], *after]] == [FINISHED] * 10
     assert eventually(lambda: not lives(trial) and not lives(executor), seconds=2)
+
+
+def test_a_worker_that_dies_in_mid_scoring_costs_no_row_and_doubles_none(
+    start: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Both workers are at it; of the one that dies, all that it had scored is scored again, by the other."""
+    monkeypatch.setenv("MASTER", start(2))
+    data, seen, place = tmp_path / "rows", tmp_path / "seen", tmp_path / "here" / "scored.parquet"
+    for folder in (data, seen, place.parent):
+        folder.mkdir()
+    for part in range(4):
+        frame = pd.DataFrame({"x": np.arange(part * 60_000, (part + 1) * 60_000)})
+        frame.to_parquet(data / f"{part}.parquet")
+    body = f"(Path({str(seen)!r}) / str(os.getpid())).touch()\ntime.sleep(1)\nreturn rows.x * 2.5"
+    model = scoring.Model("models:/guest/1", guests.save(tmp_path / "guest", body), None, ("x",), (), "double")
+    output = outputs.parse_output(str(place), "spark", False)
+    asked = scoring.Asked("", str(data), ReadOptions(), "", output, "spark", 2)
+
+    def score() -> None:
+        work = tmp_path_factory.mktemp("work")
+        with scoring.opened(asked, model, work) as rows:
+            rows.score(model, work)
+
+    with ThreadPoolExecutor(1) as thread:
+        scored = thread.submit(score)
+        assert eventually(lambda: scored.done() or len(list(seen.iterdir())) == 2, seconds=120)
+        assert not scored.done(), scored.exception()
+        python, _ = sorted(int(file.name) for file in seen.iterdir())
+        executor = parent_of(parent_of(python))
+        os.kill(parent_of(executor), signal.SIGKILL)
+        assert eventually(lambda: not lives(executor))
+        assert not scored.done() and not place.exists()
+        scored.result(120)
+    found = pd.read_parquet(place).sort_values("x")
+    assert found["x"].tolist() == list(range(240_000))
+    assert (found["prediction"] == found["x"] * 2.5).all()
+    assert (place / "_SUCCESS").exists()
+    assert os.listdir(place.parent) == [place.name]
 
 
 def test_a_cluster_that_gives_nothing_is_a_sentence(start: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:

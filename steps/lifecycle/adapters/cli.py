@@ -146,6 +146,16 @@ OPTIONS: dict[str, tuple[Decorator, ...]] = {
         *_REGISTER,
         _FRESH,
     ),
+    "score": (
+        _text("model", "", "Any model's address [default: models:/<name of the data>@champion]."),
+        _data("churn"),
+        _text("query", "", "SQL over the raw table, which it names `data`: derive, filter, rename."),
+        _text("read", "", "What a file's form cannot tell, such as skip=1; header=false; names=a,b; nullstr=?."),
+        _text("output", "", "File to write, .parquet or .delta [default: the artifact predictions.parquet]."),
+        _text("engine", "local", "Where rows are scored: local or spark."),
+        click.option("--parallelism", default=0, type=int, show_default=True, help="Processes at once; 0: one a core."),
+        click.option("--overwrite", default=False, type=bool, show_default=True, help="Replace what is at the output."),
+    ),
     "clean": (
         _text("run_id", "", "Search, or any run, to put away with all that hangs on it [default: list them]."),
         click.option("--confirm", default=False, type=bool, show_default=True, help="Do it, instead of telling it."),

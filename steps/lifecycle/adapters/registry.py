@@ -131,6 +131,34 @@ def champion_of(name: str) -> Any:
         return None
 
 
+def resolved(uri: str) -> str:
+    """Return a model's address with the version that an alias, a stage or ``latest`` means now.
+
+    Parameters
+    ----------
+    uri : str
+        Anything that names a model; what is no name of a registered one is returned as it is.
+
+    Raises
+    ------
+    LookupError
+        Where there is no such version, with the store's own words.
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.utils.models import get_model_name_and_version
+
+    if not uri.startswith("models:/"):
+        return uri
+    try:
+        with warnings.catch_warnings():
+            # Of stages, as in `_stage`.
+            warnings.simplefilter("ignore", FutureWarning)
+            found = get_model_name_and_version(tracking.client(), uri)
+    except MlflowException as error:
+        raise LookupError(tracking.first_line(error)) from error
+    return "models:/" + "/".join(map(str, found))
+
+
 def promote(run_id: str, name: str, tags: Mapping[str, str], verdict: str) -> Version:
     """Register a run's model and make it champion and Production, having seen that it loads and predicts the same.
 

@@ -573,6 +573,16 @@ class Relation:
         rows = self.connection.sql(f"SELECT {digest} AS digest FROM {quoted(self.view)}")
         return np.asarray(rows.fetchnumpy()["digest"], dtype=np.uint64)
 
+    def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
+        """Give the rows as they are, in the view's order, so many at a time; no more than those are in memory.
+
+        Parameters
+        ----------
+        rows : int
+            Of each batch but the last, a multiple of 2,048.
+        """
+        yield from self.connection.sql(f"FROM {quoted(self.view)}").to_arrow_reader(rows)
+
     def write(self, path: Path, contract: Contract, positions: Positions, beside: Mapping[str, Any]) -> None:
         """Write prepared rows as a Parquet file.
 

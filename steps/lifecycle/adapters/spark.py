@@ -8,9 +8,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from os import environ
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from lifecycle.adapters.local import ONE_THREAD
 from lifecycle.adapters.nursery import evaluated_apart, timed_out
 from lifecycle.adapters.nursery import reason as died
-from lifecycle.errors import UserError
+from lifecycle.errors import UserError, listed
 from lifecycle.trials import MOST_CACHED_CELLS, Objective, Task, TrialRecord, lost, unpacked
 
 JAVA = 17
@@ -29,7 +29,6 @@ OWN = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.log.level": "ERROR",
-    "spark.task.maxFailures": "1",
     # A python that does not end when its task is ended is killed after this.
     "spark.python.task.killTimeout": "200ms",
     # The first job waits for all cores that were asked for, and then goes on with those that are there.
@@ -140,7 +139,7 @@ class SparkEngine:
         self._group = f"lifecycle-{id(self)}-{time.time_ns()}"
         self._folder = tempfile.TemporaryDirectory()
         try:
-            self._context.addPyFile(str(packed(Path(self._folder.name))))
+            ship(self._context, Path(self._folder.name))
             self._broadcast = self._context.broadcast(self._objective)
             self._prepare()
         except BaseException:
@@ -180,23 +179,12 @@ class SparkEngine:
         UserError
             Where Spark has started none after a minute.
         """
-        shipped, group = self._broadcast, f"{self._group}-begin"
-        context, count = self._context, self.workers
+        shipped, count, context = self._broadcast, self.workers, self._context
 
         def begin() -> None:
-            context.setJobGroup(group, "lifecycle: begin", interruptOnCancel=True)
             context.parallelize(range(count), count).mapPartitions(lambda rows: prepared(rows, shipped)).collect()
 
-        with ThreadPoolExecutor(1) as thread:
-            begun = thread.submit(begin)
-            wait([begun], SECONDS_TO_BEGIN)
-            # A large table may take longer: what counts is that somebody is at it.
-            if not begun.done() and not active_tasks(context, group):
-                context.cancelJobGroup(group)
-                raise UserError(
-                    f"engine: Spark at {context.master} has started no executor in {SECONDS_TO_BEGIN} seconds; "
-                    "give it free cores, or use engine=local."
-                )
+        first_job(context, f"{self._group}-begin", begin)
         # Whatever else went wrong, each trial meets it again, and fails with the reason.
 
     def _job(self, number: int, task: Task) -> TrialRecord:
@@ -234,14 +222,14 @@ class SparkEngine:
             self._context.cancelJobGroup(f"{self._group}-{number}")
 
 
-def packed(folder: Path) -> Path:
-    """Write the package `lifecycle` into a zip file, which executors import from."""
+def ship(context: Any, folder: Path) -> None:
+    """Send the package `lifecycle` to the executors, by an archive in a folder that stays as long as they work."""
     package, archive = Path(__file__).resolve().parents[1], folder / "lifecycle.zip"
     # Unpacked from what mlflow uploads, files are of 1970, which zip does not know.
     with ZipFile(archive, "w", ZIP_DEFLATED, strict_timestamps=False) as file:
         for path in sorted(package.rglob("*.py")):
             file.write(path, path.relative_to(package.parent))
-    return archive
+    context.addPyFile(str(archive))
 
 
 def active_session() -> Any:
@@ -363,8 +351,149 @@ def fetch_table(option: str, name: str, folder: Path) -> Path:
     return path
 
 
-def own_session(workers: int) -> Any:
+def first_job(context: Any, group: str, job: Callable[[], Any]) -> "Future[Any]":
+    """Run the first job of a session to its end, and see that somebody begins it.
+
+    Returns
+    -------
+    Future
+        Done: what the job returned, or raised.
+
+    Raises
+    ------
+    UserError
+        Where Spark has started no executor after a minute.
+    """
+
+    def begin() -> Any:
+        context.setJobGroup(group, "lifecycle: begin", interruptOnCancel=True)
+        return job()
+
+    with ThreadPoolExecutor(1) as thread:
+        begun = thread.submit(begin)
+        wait([begun], SECONDS_TO_BEGIN)
+        # A large table may take longer: what counts is that somebody is at it.
+        if not begun.done() and not active_tasks(context, group):
+            context.cancelJobGroup(group)
+            raise UserError(
+                f"engine: Spark at {context.master} has started no executor in {SECONDS_TO_BEGIN} seconds; "
+                "give it free cores, or use engine=local."
+            )
+    return begun
+
+
+def check_pythons(context: Any, packages: Sequence[str]) -> None:
+    """Make sure that the executors' pythons are as new as this one and have some packages.
+
+    Parameters
+    ----------
+    context : SparkContext
+        Of the session.
+    packages : sequence of str
+        As they are imported.
+
+    Raises
+    ------
+    UserError
+        Naming the python and what it lacks, or that there is none; and where Spark has started no executor.
+    """
+
+    # Within this function, so that it is sent as it is: an executor that lacks packages cannot import this module.
+    def look(rows: Iterable[int]) -> Iterator[tuple[str, list[str]]]:
+        import sys
+        from importlib.util import find_spec
+
+        list(rows)
+        yield sys.executable, [name for name in packages if find_spec(name) is None]
+
+    advice = "install requirements.txt there, or set PYSPARK_PYTHON to a python that has it"
+    count = slots(context)
+    job = first_job(
+        context,
+        f"lifecycle-pythons-{time.time_ns()}",
+        context.parallelize(range(count), count).mapPartitions(look).collect,
+    )
+    try:
+        found = sorted(job.result())
+    except Exception as error:
+        text = str(error)
+        versions = re.search(r"PYTHON_VERSION_MISMATCH\].*", text)
+        absent = re.search(r'Cannot run program "([^"]*)"', text)
+        if not versions and not absent:
+            raise
+        why = f"have another version ({versions[0]})" if versions else f"are not there: {absent[1] if absent else ''}"
+        raise UserError(f"engine: the executors' pythons {why.rstrip('.')}; {advice}.") from error
+    for python, missing in found:
+        if missing:
+            raise UserError(f"engine: the executors' python, {python}, has no {listed(missing)}; {advice}.")
+
+
+@contextmanager
+def session(workers: int, attempts: int) -> Iterator[Any]:
+    """Give the active session, or one of our own, which ends with the block.
+
+    Parameters
+    ----------
+    workers : int
+        Tasks at once of a session of our own.
+    attempts : int
+        How often its tasks are tried.
+
+    Raises
+    ------
+    UserError
+        Where there is no Java, or no Spark where MASTER says.
+    """
+    active = active_session()
+    if active is None:
+        check()
+    found = active or own_session(workers, attempts)
+    try:
+        yield found
+    finally:
+        if active is None:
+            found.stop()
+
+
+@contextmanager
+def configured(session: Any, settings: Mapping[str, str]) -> Iterator[None]:
+    """Set some of a session's settings for as long as the block lasts."""
+    before = {name: session.conf.get(name, None) for name in settings}
+    for name, value in settings.items():
+        session.conf.set(name, value)
+    try:
+        yield
+    finally:
+        for name, former in before.items():
+            if former is None:
+                session.conf.unset(name)
+            else:
+                session.conf.set(name, former)
+
+
+def columns_of(names: Sequence[str]) -> list[Any]:
+    """Return the columns of some names, which may hold dots."""
+    from pyspark.sql import functions
+
+    return [functions.col(f"`{name.replace('`', '``')}`") for name in names]
+
+
+def struct_of(names: Sequence[str]) -> Any:
+    """Return the columns of some names as one."""
+    from pyspark.sql import functions
+
+    return functions.struct(*columns_of(names))
+
+
+def own_session(workers: int, attempts: int = 1) -> Any:
     """Start a session of our own: on this machine, or where the variable MASTER says.
+
+    Parameters
+    ----------
+    workers : int
+        Tasks at once.
+    attempts : int
+        How often a task is tried; what kills the worker of a trial is not tried again.
 
     Raises
     ------
@@ -380,9 +509,13 @@ def own_session(workers: int) -> Any:
     if not master:
         # A session on this machine listens to this machine alone.
         environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-        # What kills its worker is not tried again.
-        master = f"local[{workers},1]"
-    settings = OWN | {"spark.cores.max": str(workers)} | {f"spark.executorEnv.{k}": v for k, v in ONE_THREAD.items()}
+        master = f"local[{workers},{attempts}]"
+    settings = (
+        OWN
+        | {"spark.task.maxFailures": str(attempts)}
+        | {"spark.cores.max": str(workers)}
+        | {f"spark.executorEnv.{k}": v for k, v in ONE_THREAD.items()}
+    )
     for name, value in settings.items():
         builder = builder.config(name, value)
     try:
@@ -414,7 +547,7 @@ def active_tasks(context: Any, group: str) -> bool:
     return any(stage is not None and stage.numActiveTasks > 0 for stage in stages)
 
 
-def said(error: Exception) -> str:
+def said(error: Exception, what: str = "trial") -> str:
     """Say in a sentence why a job failed, from what Spark says in a hundred lines."""
     text = str(error)
     if "ExecutorLostFailure" in text:
@@ -424,4 +557,4 @@ def said(error: Exception) -> str:
         return "the worker died (an executor's python was ended from outside)"
     said = re.search(r"Caused by: (.*)|Job aborted due to stage failure: (.*)", text)
     line = next(filter(None, said.groups()), "") if said else text.strip().splitlines()[0] if text.strip() else ""
-    return f"Spark ended the trial: {type(error).__name__}: {line}"
+    return f"Spark ended the {what}: {type(error).__name__}: {line}"

@@ -28,7 +28,7 @@ from lifecycle.adapters import patience, stores
 from lifecycle.adapters.catalog import short_name
 from lifecycle.errors import StoreAwayError, UserError
 from lifecycle.roles import BOOLEAN, INTEGER, REAL, TIME, kind_of
-from lifecycle.settings import TWIN_COLUMN, TableSettings
+from lifecycle.settings import TWIN_COLUMN
 from lifecycle.table import TestRows
 from lifecycle.trials import FAILED, INFEASIBLE, PRUNED, TrialRecord
 
@@ -592,7 +592,13 @@ def copy_inputs(run: StepRun, from_run_id: str) -> None:
 
 
 def log_dataset(
-    run: StepRun, types: Mapping[str, str], rows: int, source: str, settings: TableSettings, data_digest: str
+    run: StepRun,
+    types: Mapping[str, str],
+    rows: int,
+    source: str,
+    data: str,
+    data_digest: str,
+    context: str = "training",
 ) -> None:
     """Log the raw table as the run's input, with our digest: mlflow's own reads the first 10,000 rows only.
 
@@ -606,10 +612,12 @@ def log_dataset(
         Their number.
     source : str
         Where it lies, without secrets.
-    settings : TableSettings
-        Its name and its target.
+    data : str
+        What was asked for, without secrets.
     data_digest : str
         SHA-256 of the bytes; mlflow keeps 36 characters of it, the tag ``lifecycle.data`` the whole.
+    context : str
+        What it was read for: ``training`` or ``scoring``.
     """
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
@@ -619,14 +627,14 @@ def log_dataset(
         for name, sql_type in types.items()
     ]
     dataset = Dataset(
-        name=short_name(settings.data),
+        name=short_name(data),
         digest=data_digest[:36],
         source_type="local",
         source=json.dumps({"uri": source}),
         schema=json.dumps({"mlflow_colspec": columns})[:LONGEST_SCHEMA],
         profile=json.dumps({"num_rows": rows, "num_elements": rows * len(types)}),
     )
-    client().log_inputs(run.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+    client().log_inputs(run.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
 
 
 def log_params(run_id: str, params: Mapping[str, Any]) -> None:

@@ -1,0 +1,132 @@
+"""Where scored rows go: judged before any work is done, written beside the place, put there when they are whole."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_hex
+
+from lifecycle.adapters.places import parse_place
+from lifecycle.errors import UserError
+
+PARQUET, DELTA, TABLE = "parquet", "delta", "table"
+SUFFIXES = {".parquet": PARQUET, ".pq": PARQUET, ".delta": DELTA}
+# As Unity Catalog names a table: catalog, schema, table.
+TABLE_NAME = re.compile(r"[\w-]+(\.[\w-]+){2}")
+# What Spark and Delta Lake write, marks and checksums included.
+WRITTEN = re.compile(r"part-.*|.*\.parquet|_SUCCESS|_delta_log|_committed_.*|_started_.*|\..*\.crc")
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where scored rows go.
+
+    Attributes
+    ----------
+    asked : str
+        As typed.
+    form : str
+        ``parquet``, ``delta``, or ``table`` for one of a catalog, which Spark alone writes.
+    path : Path
+        Of a file or folder here, absolute; of a table its name.
+    overwrite : bool
+        Whether what is there may be replaced.
+    """
+
+    asked: str
+    form: str
+    path: Path
+    overwrite: bool
+
+    @contextmanager
+    def beside(self) -> Iterator[Path]:
+        """Give a hidden folder beside the place, on the same disk, which is gone when the block ends."""
+        # Not by tempfile, whose folders are for this user alone: executors may be another's.
+        folder = self.path.with_name(f".{self.path.name}.{token_hex(4)}")
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def put(self, written: Path) -> None:
+        """Put a file or folder that is whole in its place, from the folder beside it.
+
+        Raises
+        ------
+        UserError
+            Where something has appeared there that may not be replaced.
+        """
+        if self.path.exists():
+            check_free(self)
+            if written.is_dir() or self.path.is_dir():
+                # Folders cannot be exchanged in one go; what was there goes with the folder beside.
+                self.path.rename(written.with_name("former"))
+        written.replace(self.path)
+
+
+def parse_output(asked: str, engine: str, overwrite: bool) -> Output:
+    """Tell what ``output`` points at, and refuse it while nothing has been done yet.
+
+    Parameters
+    ----------
+    asked : str
+        A path that ends in .parquet or .delta; with ``engine=spark`` also a table's three-part name.
+    engine : str
+        ``local`` or ``spark``.
+    overwrite : bool
+        Whether what is there may be replaced.
+
+    Raises
+    ------
+    UserError
+        Where the path is of another kind, relative to a folder that the user does not stand in, in no folder that can
+        be written to, or taken.
+    """
+    place = parse_place("output", asked)
+    path = Path(place.path).expanduser()
+    form = SUFFIXES.get(path.suffix.lower(), "")
+    if not form and engine == "spark" and TABLE_NAME.fullmatch(asked):
+        return Output(asked, TABLE, Path(asked), overwrite)
+    if place.is_remote or not form:
+        table = ", or catalog.schema.table" if engine == "spark" else ""
+        raise UserError(
+            f"output: {place.shown!r} is no place to write to; give a path that ends in .parquet, in .delta for a "
+            f"Delta table{table}."
+        )
+    if not path.is_absolute() and "MLFLOW_RUN_ID" in os.environ:
+        raise UserError(
+            f"output: {asked!r} would lie in {str(Path.cwd())!r}, where the project runs; give the absolute path, such "
+            f'as -P output="$PWD/{asked.removeprefix("./")}".'
+        )
+    output = Output(asked, form, path.absolute(), overwrite)
+    folder = output.path.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        what = "there is no folder" if not folder.is_dir() else "nobody may write to the folder"
+        raise UserError(f"output: {what} {str(folder)!r}; make it, or give another path.")
+    check_free(output)
+    return output
+
+
+def check_free(output: Output) -> None:
+    """Refuse a place that is taken, unless it may be replaced: a file, or a folder of nothing but part files.
+
+    Raises
+    ------
+    UserError
+        Naming what is there.
+    """
+    path = output.path
+    if not path.exists():
+        return
+    if not output.overwrite:
+        raise UserError(f"output: {str(path)!r} exists; give another path, or -P overwrite=true, which replaces it.")
+    strangers = [one.name for one in path.iterdir() if not WRITTEN.fullmatch(one.name)] if path.is_dir() else []
+    if strangers:
+        raise UserError(
+            f"output: {str(path)!r} is a folder that holds {sorted(strangers)[0]!r}, which no scoring wrote, so it is "
+            "not replaced; give another path."
+        )
