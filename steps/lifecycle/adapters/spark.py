@@ -7,11 +7,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from os import environ
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from threadpoolctl import threadpool_limits
@@ -41,8 +42,15 @@ LOST = "the worker died, and the trial is not tried again"
 ENDED = "the search ended before the trial did"
 
 
-def check_java() -> None:
+def check_java(option: str = "engine", instead: str = "use engine=local") -> None:
     """Make sure that there is a Java that this Spark runs on.
+
+    Parameters
+    ----------
+    option : str
+        The option that asks for Spark, for the sentence.
+    instead : str
+        What does without.
 
     Raises
     ------
@@ -51,13 +59,13 @@ def check_java() -> None:
     """
     home = environ.get("JAVA_HOME")
     java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
-    advice = f"install a full Java {JAVA} or later (such as openjdk-{JAVA}-jre-headless), or use engine=local"
+    advice = f"install a full Java {JAVA} or later (such as openjdk-{JAVA}-jre-headless), or {instead}"
     if java is None or not shutil.which(java):
-        raise UserError(f"engine: spark needs Java, and none was found on PATH or in JAVA_HOME; {advice}.")
+        raise UserError(f"{option}: spark needs Java, and none was found on PATH or in JAVA_HOME; {advice}.")
     modules = subprocess.run([java, "--list-modules"], capture_output=True, text=True)
     if "jdk.incubator.vector" not in modules.stdout:
         found = subprocess.run([java, "-version"], capture_output=True, text=True).stderr.splitlines() or ["unknown"]
-        raise UserError(f"engine: spark needs Java {JAVA} with jdk.incubator.vector, and found {found[0]}; {advice}.")
+        raise UserError(f"{option}: spark needs Java {JAVA} with jdk.incubator.vector, and found {found[0]}; {advice}.")
 
 
 def evaluated(rows: Iterable[tuple[int, Task]], shipped: Any, seconds: float) -> Iterator[tuple[bytearray | None, int]]:
@@ -137,11 +145,7 @@ class SparkEngine:
         self._group = f"lifecycle-{id(self)}-{time.time_ns()}"
         self._folder = tempfile.TemporaryDirectory()
         try:
-            package = Path(__file__).resolve().parents[1]
-            archive = shutil.make_archive(
-                str(Path(self._folder.name) / "lifecycle"), "zip", package.parent, package.name
-            )
-            self._context.addPyFile(archive)
+            ship(self._context, Path(self._folder.name))
             self._broadcast = self._context.broadcast(self._objective)
             self._prepare()
         except BaseException:
@@ -235,8 +239,21 @@ class SparkEngine:
             self._context.cancelJobGroup(f"{self._group}-{number}")
 
 
-def own_session(workers: int) -> Any:
+def ship(context: Any, folder: Path) -> None:
+    """Bring the package `lifecycle` to the executors, by an archive that lies in a folder here."""
+    package = Path(__file__).resolve().parents[1]
+    context.addPyFile(shutil.make_archive(str(folder / "lifecycle"), "zip", package.parent, package.name))
+
+
+def own_session(workers: int, more: Mapping[str, str] = MappingProxyType({})) -> Any:
     """Start a session of our own: on this machine, or where the variable MASTER says.
+
+    Parameters
+    ----------
+    workers : int
+        Tasks at once.
+    more : mapping of str to str, optional
+        Further settings of Spark.
 
     Raises
     ------
@@ -254,7 +271,12 @@ def own_session(workers: int) -> Any:
         environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         # What kills its worker is not tried again.
         master = f"local[{workers},1]"
-    settings = OWN | {"spark.cores.max": str(workers)} | {f"spark.executorEnv.{k}": v for k, v in ONE_THREAD.items()}
+    settings = (
+        OWN
+        | {"spark.cores.max": str(workers)}
+        | dict(more)
+        | {f"spark.executorEnv.{k}": v for k, v in ONE_THREAD.items()}
+    )
     for name, value in settings.items():
         builder = builder.config(name, value)
     try:
