@@ -55,6 +55,7 @@ FEATURES, GUESS, WEIGHT = "__features__", "__guess__", "__weight__"
 BUCKETS = 256
 # Rows of a task: fewer take longer to hand out than to fit.
 ROWS_OF_A_TASK = 50_000
+INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
 AS_TYPED = ("algo", "select_on", "timeout", "log_models", "patience", "resume")
 PACKAGES = ["mlflow", "pyspark", "pandas", "numpy"]
 
@@ -175,8 +176,8 @@ def _track(options: Options, identity: Identity, session: "SparkSession | None")
         if session is not None:
             _searched(options, identity, own_run, session)
         else:
-            with session_for(options["parallelism"]) as own:
-                _searched(options, identity, own_run, own)
+            with session_for(options["parallelism"]) as started:
+                _searched(options, identity, own_run, started)
     own_run.end("FINISHED")
 
 
@@ -196,11 +197,16 @@ def _searched(options: Options, identity: Identity, own_run: tracking.StepRun, s
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepared = spark_table.prepare(session, identity, folder)
+        own = session.conf.get("spark.app.name") == spark.APP
         try:
             step = Step(STEP, options, identity, own_run, own_run.run_id, prepared.contract)
             _log_prepared(step, prepared)
             settings = settings_for(options, prepared.contract)
             if not step.begin(_own(options, settings)):
+                if own and len(prepared.train) <= ROWS_OF_A_TASK:
+                    # Each fold is a query of its own, which takes longer to compile than to run.
+                    for name, value in INTERPRETED.items():
+                        session.conf.set(name, value)
                 _search(step, settings, session, prepared, folder)
         finally:
             prepared.let_go()

@@ -35,6 +35,7 @@ OWN = {
     "spark.scheduler.minRegisteredResourcesRatio": "1.0",
     "spark.scheduler.maxRegisteredResourcesWaitingTime": "10s",
 }
+APP = "lifecycle"
 SECONDS_TO_BEGIN = 60
 # Seconds beyond a trial's own clock after which its job is ended from here.
 GRACE = 10
@@ -264,7 +265,7 @@ def own_session(workers: int, more: Mapping[str, str] = MappingProxyType({})) ->
     environ.setdefault("PYSPARK_PYTHON", sys.executable)
     from pyspark.sql import SparkSession
 
-    builder = SparkSession.builder.appName("lifecycle")
+    builder = SparkSession.builder.appName(APP)
     master = environ.get("MASTER", "")
     if not master:
         # A session on this machine listens to this machine alone.

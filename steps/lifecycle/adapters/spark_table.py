@@ -739,15 +739,15 @@ def _label_counts(rows: "DataFrame", folds: int, classes: int, labelled: bool) -
     return counts
 
 
-def features_of(rows: "DataFrame", contract: Contract) -> "DataFrame":
-    """Return rows as models read them: numbers, times and texts, and the target's own labels or values."""
+def features_of(rows: "DataFrame", contract: Contract, *more: str) -> "DataFrame":
+    """Return rows as models read them: numbers, times and texts, the target's own labels or values, and more columns."""
     features = [column for column in contract.columns if column.name in contract.features]
     cells = [
         f"{sparksql.feature_sql(column, contract.missing_words)} AS {sparksql.quoted(column.name)}"
         for column in features
     ]
     target = sparksql.label_sql(PLACE, contract.classes) if contract.classes else PLACE
-    return rows.selectExpr(*cells, f"{target} AS {sparksql.quoted(contract.target)}")
+    return rows.selectExpr(*cells, f"{target} AS {sparksql.quoted(contract.target)}", *more)
 
 
 def _sample(rows: SparkRows, contract: Contract, seed: int) -> pd.DataFrame:
