@@ -85,11 +85,11 @@ def test_the_same_name_means_the_same_everywhere() -> None:
     }
     assert defaults["main"] == "churn,ecommerce"
     trials = {step: e["parameters"]["max_evals"]["default"] for step, e in ENTRY_POINTS.items() if "tune" in step}
-    assert trials == {"tune_lr": 16, "tune_multi": 32}
+    assert trials == {"tune_lr": 16, "tune_multi": 32, "tune_mllib": 0}
 
 
 def test_main_takes_the_parameters_of_all_its_steps() -> None:
-    apart = {"main", "clean", "upload", "databricks", "score"}
+    apart = {"main", "clean", "upload", "databricks", "score", "tune_mllib"}
     chained = {step: entry for step, entry in ENTRY_POINTS.items() if step not in apart}
     of_steps = {name for entry in chained.values() for name in entry["parameters"]}
     assert set(ENTRY_POINTS["main"]["parameters"]) == of_steps

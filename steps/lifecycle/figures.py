@@ -1071,6 +1071,64 @@ def draw_search(
     return _finish(figure)
 
 
+def draw_contour(frame: pd.DataFrame, title: str, score: str) -> Figure:
+    """Draw a sweep of two hyperparameters: the score as height, a dot for each trial, the best marked.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        A column for each of the two hyperparameters, the first to the right, the second up, and ``score`` (float; NaN
+        of a trial that failed): one row for each pair of their values.
+    title : str
+    score : str
+        What the height is, for the scale; more is better.
+
+    Returns
+    -------
+    Figure
+        8.5 x 5 inches. Where fewer than two values of either are known, or all scores are one, there are dots alone.
+    """
+    across, up = (name for name in frame.columns if name != "score")
+    grid = frame.pivot(index=up, columns=across, values="score")
+    heights = grid.to_numpy(dtype=np.float64)
+    known = frame[np.isfinite(frame["score"].to_numpy(dtype=np.float64))]
+    failed = len(frame) - len(known)
+    words = f"{len(frame):,} trials" + (f", {failed:,} failed" if failed else "")
+    figure = _figure(8.5, 5.0, title, words)
+    axes = _style(figure.add_subplot(), grid=None)
+    _labels(axes, across, up)
+    axes.set_xticks(grid.columns.to_numpy())
+    axes.set_yticks(grid.index.to_numpy())
+    if not len(known):
+        _say(axes, "no trial has a score")
+        return _finish(figure)
+    low, high = float(known["score"].min()), float(known["score"].max())
+    decimals = 3
+    if min(heights.shape) > 1 and high > low:
+        levels = np.linspace(low, high, 9)
+        filled = axes.contourf(grid.columns, grid.index, heights, levels=levels, cmap=_SHARES)
+        axes.contour(grid.columns, grid.index, heights, levels=levels, colors="white", linewidths=0.7)
+        scale = figure.colorbar(filled, ax=axes, ticks=levels[::2], pad=0.03)
+        scale.set_label(score, size=TEXT, color=INK)
+        scale.ax.set_yticklabels([_number(level, decimals) for level in levels[::2]])
+        scale.ax.tick_params(labelsize=SMALL, colors=INK, length=0)
+        scale.outline.set_visible(False)
+    best = known["score"] == high
+    for chosen, colour, size in ((~best, INK, 22), (best, WARM, 64)):
+        axes.scatter(
+            known[across][chosen], known[up][chosen], s=size, color=colour, edgecolors="white", linewidths=0.8,
+            zorder=3, clip_on=False,
+        )  # fmt: skip
+    handles = [_dot(WARM, "o", f"best: {_number(high, decimals)} ({int(best.sum())})")]
+    if not best.all():
+        handles.append(_dot(INK, "o", f"others, from {_number(low, decimals)}"))
+    axes.legend(
+        handles=handles, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, frameon=False, fontsize=SMALL,
+        labelcolor=INK, borderaxespad=0.2,
+    )  # fmt: skip
+    return _finish(figure)
+
+
 def _dot(colour: str, marker: str, label: str) -> Line2D:
     return Line2D(
         [],

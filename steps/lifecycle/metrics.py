@@ -126,9 +126,30 @@ def score_all(
             "mae": float(skm.mean_absolute_error(truth, guess)),
             "r2": float(skm.r2_score(truth, guess)) if len(truth) > 1 else float("nan"),
         }
+    result = score_confusion(contract, _confusion(truth, guess, contract.classes))
+    area = _roc_auc(contract, truth, scores)
+    if area is not None:
+        result["roc_auc" if len(contract.classes) == 2 else "roc_auc_ovr"] = area
+    return result
+
+
+def score_confusion(contract: Contract, confusion: npt.NDArray[Any]) -> dict[str, float]:
+    """Score predicted labels by every metric that their counts tell: all but the area under the curve.
+
+    Parameters
+    ----------
+    contract : Contract
+        Of the table.
+    confusion : array of int64, shape (classes, classes)
+        Rows by their true class (first) and the predicted one, in the contract's order.
+
+    Returns
+    -------
+    dict of str to float
+        By the metrics' full names.
+    """
     binary = len(contract.classes) == 2
     suffix = "" if binary else "_macro"
-    confusion = _confusion(truth, guess, contract.classes)
     hits, guessed, true = np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1)
     zeros = np.zeros(len(hits))
     precision = np.divide(hits, guessed, out=zeros.copy(), where=guessed > 0)
@@ -136,12 +157,9 @@ def score_all(
     f1 = np.divide(2 * hits, guessed + true, out=zeros.copy(), where=guessed + true > 0)
     # A class that neither occurs nor is guessed has no place in a macro average (scikit-learn's rule).
     which: Any = contract.classes.index(contract.positive) if binary else (guessed + true) > 0
-    result = {"accuracy": float(hits.sum() / len(truth))}
+    result = {"accuracy": float(hits.sum() / confusion.sum())}
     for name, per_class in (("precision", precision), ("recall", recall), ("f1", f1)):
         result[name + suffix] = float(np.mean(per_class[which]))
-    area = _roc_auc(contract, truth, scores)
-    if area is not None:
-        result["roc_auc" if binary else "roc_auc_ovr"] = area
     return result
 
 
@@ -256,6 +274,37 @@ def dummy_scores(
         if on_test is not None:
             found[f"dummy_test_{metric.name}"] = on_test
     return found
+
+
+def dummy_of_counts(
+    contract: Contract, metric: Metric, train: npt.NDArray[np.int64], validate: npt.NDArray[np.int64]
+) -> float | None:
+    """Score the best constant label of the training rows on others, by how often each class occurs.
+
+    Parameters
+    ----------
+    contract : Contract
+        Of a classification.
+    metric : Metric
+        As for `dummy_score`.
+    train, validate : array of int64, shape (classes,)
+        Rows of each class.
+
+    Returns
+    -------
+    float or None
+        None where the metric is not defined on these rows.
+    """
+    if metric.name.startswith("roc"):
+        return 0.5 if (validate > 0).all() else None
+
+    def score(place: int, counts: npt.NDArray[np.int64]) -> float:
+        confusion = np.zeros((len(counts), len(counts)), dtype=np.int64)
+        confusion[:, place] = counts
+        return score_confusion(contract, confusion)[metric.name]
+
+    by_count = sorted(range(len(train)), key=lambda place: -int(train[place]))
+    return score(min(by_count, key=lambda place: metric.loss(score(place, train))), validate)
 
 
 def over_folds(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -6,7 +6,7 @@ and its own seed is made of the search's seed and ``i``.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 from typing import Any, Protocol
@@ -336,6 +336,7 @@ def best_record(
     metric: Metric,
     task: str,
     limits: Limits = Limits(),  # noqa: B008 - frozen
+    ranks: Mapping[str, int] | None = None,
 ) -> TrialRecord:
     """Choose the winner of a search by the one-standard-error rule.
 
@@ -349,6 +350,8 @@ def best_record(
         Says which models are simpler.
     limits : Limits
         Of the search, for the sentence where every trial is over one.
+    ranks : mapping of str to int, optional
+        The simplicity of models that are not those of `lifecycle.models`.
 
     Returns
     -------
@@ -375,10 +378,10 @@ def best_record(
         )
     errors = standard_errors(good, metric)
     if not errors.any():
-        ranks = [MODELS[task][record.values["model"]].rank for record in good]
-        return good[best_of([record.score for record in good], ranks, metric)]
+        own = [_rank(record, task, ranks) for record in good]
+        return good[best_of([record.score for record in good], own, metric)]
     losses = np.array([[metric.loss(record.score) for record in good]])
-    return good[int(chosen(losses, np.maximum(errors, TIE * np.abs(losses[0])), simplicity(good, task))[0])]
+    return good[int(chosen(losses, np.maximum(errors, TIE * np.abs(losses[0])), simplicity(good, task, ranks))[0])]
 
 
 def _all_over(over: Sequence[TrialRecord], trials: int, limits: Limits) -> str:
@@ -406,7 +409,14 @@ def standard_errors(records: Sequence[TrialRecord], metric: Metric) -> npt.NDArr
     return np.array(found, dtype=np.float64)
 
 
-def simplicity(records: Sequence[TrialRecord], task: str) -> npt.NDArray[np.int64]:
+def _rank(record: TrialRecord, task: str, ranks: Mapping[str, int] | None) -> int:
+    model = record.values["model"]
+    return MODELS[task][model].rank if ranks is None else ranks[model]
+
+
+def simplicity(
+    records: Sequence[TrialRecord], task: str, ranks: Mapping[str, int] | None = None
+) -> npt.NDArray[np.int64]:
     """Return how simple each trial's model is, smaller for simpler: by the model's rank, then by its size.
 
     Sizes are told apart by factors of two, since a few bytes make no model faster. Seconds have no say: they differ
@@ -416,7 +426,7 @@ def simplicity(records: Sequence[TrialRecord], task: str) -> npt.NDArray[np.int6
     for record in records:
         known = np.isfinite(record.size_mb) and record.size_mb > 0
         octave = round(float(np.log2(record.size_mb * 1e6))) if known else 0
-        keys.append(MODELS[task][record.values["model"]].rank * 1000 + octave)
+        keys.append(_rank(record, task, ranks) * 1000 + octave)
     return np.array(keys, dtype=np.int64)
 
 

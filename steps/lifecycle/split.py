@@ -25,6 +25,10 @@ from lifecycle.errors import UserError, shown
 ISO_TIME = re.compile(r"\d{4}-\d{2}(-\d{2}([ T]\d{2}(:\d{2}){1,2})?)?")
 # 2**64 over the golden ratio: its multiples differ in half of their bits.
 GOLDEN = 0x9E3779B97F4A7C15
+# Training rows up to which a hash split deals its folds out; of more, each row's hash alone tells its fold.
+DEALT_ROWS = 200_000
+# Bits that are left out where a fold is told from a hash, so that the rest is no negative number anywhere.
+FINER_BITS = 11
 Rows = npt.NDArray[np.int64]
 
 
@@ -130,8 +134,46 @@ def _hashed(by: "pd.Series[Any]", seed: int) -> npt.NDArray[np.uint64]:
     if by.dtype == np.uint64:
         key = np.uint64((seed + 1) * GOLDEN % 2**64)
         return pd.util.hash_array(by.to_numpy(dtype=np.uint64) ^ key)
-    # The text of each cell by itself: a later row may change the type that the whole column is read with.
-    texts = levels_of(by).fillna("").to_numpy(dtype=object)
+    return hashed_texts(levels_of(by).fillna("").to_numpy(dtype=object), seed)
+
+
+def deal(hashes: npt.NDArray[np.uint64], codes: npt.NDArray[np.int16], folds: int) -> Rows:
+    """Deal rows out into folds by their hashes, whatever order they come in.
+
+    Parameters
+    ----------
+    hashes : array of uint64, shape (n,)
+        Rows of one hash go into one fold.
+    codes : array of int16, shape (n,)
+        Their classes; rows of one hash count as of the first class among them.
+    folds : int
+        How many.
+
+    Returns
+    -------
+    array of int64, shape (n,)
+        0 to ``folds - 1``: folds have as many hashes, but for one, and each its share of every class.
+
+    Raises
+    ------
+    UserError
+        Where there are fewer different hashes than folds.
+    """
+    different, which = np.unique(hashes, return_inverse=True)
+    if len(different) < folds:
+        raise UserError(
+            f"folds: the {len(hashes)} training rows hold {len(different)} different values to hash, fewer than "
+            f"{folds} folds; give fewer folds or more rows."
+        )
+    classes = np.full(len(different), np.iinfo(np.int16).max, dtype=np.int16)
+    np.minimum.at(classes, which, codes)
+    dealt = np.empty(len(different), dtype=np.int64)
+    dealt[np.lexsort((different, classes))] = np.arange(len(different))
+    return dealt[which] % folds
+
+
+def hashed_texts(texts: npt.NDArray[Any], seed: int) -> npt.NDArray[np.uint64]:
+    """Hash texts by the seed, each by itself: a later row may change the type that a whole column is read with."""
     return pd.util.hash_array(texts, hash_key=f"{seed:016d}", categorize=False)
 
 
@@ -188,7 +230,8 @@ def assign_folds(
         Of the training rows.
     task, split : str
         Classification folds are stratified; ``group`` keeps groups whole; ``time`` makes blocks in order; ``hash``
-        deals rows out in the order of the hash of ``by``, class by class, those of one hash into one fold.
+        deals rows out in the order of the hash of ``by``, class by class, those of one hash into one fold; of more
+        than 200,000 rows the hash itself tells the fold, wherever the row lies and whatever others there are.
     folds : int
         At least 2.
     seed : int
@@ -231,18 +274,10 @@ def assign_folds(
         return places
     if split == "hash" and by is not None:
         # The hash of the hash: the row's side of the table was told by the first.
-        different, first, which = np.unique(_hashed(pd.Series(_hashed(by, seed)), seed), True, True)
-        if len(different) < folds:
-            raise UserError(
-                f"folds: the {len(by)} training rows hold {len(different)} different values to hash, fewer than "
-                f"{folds} folds; give fewer folds or more rows."
-            )
-        # Dealt out one by one, class by class: folds have as many of them, and each its share of a class.
-        classes = _codes(target)[first] if task == "classification" else np.zeros(len(first), dtype=np.int16)
-        dealt = np.empty(len(different), dtype=np.int64)
-        dealt[np.lexsort((different, classes))] = np.arange(len(different))
-        places[:] = dealt[which] % folds
-        return places
+        hashes = _hashed(pd.Series(_hashed(by, seed)), seed)
+        if len(target) > DEALT_ROWS:
+            return (hashes >> np.uint64(FINER_BITS)).astype(np.int64) % folds
+        return deal(hashes, _codes(target) if task == "classification" else np.zeros(len(by), dtype=np.int16), folds)
     splitter: Any
     if split == "group" and by is not None:
         if by.nunique() < folds:

@@ -57,23 +57,17 @@ Positions = npt.NDArray[np.int64]
 SHUFFLED_ROWS = 1_000_000
 
 
-class Rows(Protocol):
-    """Rows of a table, wherever they lie. A missing cell is an empty one, a blank one, or a word for missing."""
+class Described(Protocol):
+    """What is asked of rows to describe and to check them, wherever they lie and whether or not they have an order.
+
+    A missing cell is an empty one, a blank one, or a word for missing.
+    """
 
     names: list[str]
     types: dict[str, str]
 
     def __len__(self) -> int:
         """Return the number of rows."""
-
-    def take(self, positions: Positions) -> "Rows":
-        """Return some rows, in the table's order."""
-
-    def column(self, name: str, reading: Reading | None = None) -> "pd.Series[Any]":
-        """Return a column whole, its texts read as something else where a reading is given."""
-
-    def contents(self) -> "pd.Series[Any]":
-        """Return a digest of each row's content, uint64: equal rows have equal ones, whatever types they have."""
 
     def examples(self, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """Return some different present cells of columns of texts."""
@@ -87,8 +81,24 @@ class Rows(Protocol):
     def levels(self, name: str) -> list[str]:
         """Return the different levels of a column as texts."""
 
+    def read_both(self, name: str, reading: Reading, other: Reading) -> "tuple[pd.Series[Any], pd.Series[Any]]":
+        """Return a column of texts read as times in two ways, row by row; of a large table some of the rows."""
+
     def observe(self, contract: Contract) -> Observed:
         """Count what a contract's check needs, each cell as the models' first step would read it."""
+
+
+class Rows(Described, Protocol):
+    """Rows of a table that have an order."""
+
+    def take(self, positions: Positions) -> "Rows":
+        """Return some rows, in the table's order."""
+
+    def column(self, name: str, reading: Reading | None = None) -> "pd.Series[Any]":
+        """Return a column whole, its texts read as something else where a reading is given."""
+
+    def contents(self) -> "pd.Series[Any]":
+        """Return a digest of each row's content, uint64: equal rows have equal ones, whatever types they have."""
 
 
 @dataclass(frozen=True)
@@ -214,9 +224,9 @@ def prepare(raw: Rows, settings: TableSettings, raw_test: Rows | None = None) ->
         raise UserError(
             f"target: {settings.target!r} holds {what}; choose a column of labels or numbers, or make one by query."
         )
-    reading = _reading_of(raw, settings.target, NUMERIC)
+    reading = reading_of(raw, settings.target, NUMERIC)
     if kind == WORDS and reading is None and settings.task != "classification":
-        _check_numbers(raw, settings.target)
+        check_numbers(raw, settings.target)
     target = raw.column(settings.target, reading)
     kept = np.flatnonzero(target.notna().to_numpy())
     target = target.iloc[kept].reset_index(drop=True)
@@ -262,7 +272,7 @@ def prepare(raw: Rows, settings: TableSettings, raw_test: Rows | None = None) ->
     with ThreadPoolExecutor(1) as beside:
         # The one counts outside of Python, the other does not.
         assigned = beside.submit(_folds, train_labels, contract, settings, fold_by)
-        observed, breaches = _check_test_rows(test_rows, contract, settings)
+        observed, breaches = check_test_rows(test_rows, contract, settings)
         folds = assigned.result()
     return Prepared(
         contract,
@@ -278,7 +288,7 @@ def prepare(raw: Rows, settings: TableSettings, raw_test: Rows | None = None) ->
     )
 
 
-def _reading_of(raw: Rows, name: str, *roles: str) -> Reading | None:
+def reading_of(raw: Described, name: str, *roles: str) -> Reading | None:
     """Return how every text of a column can be read as numbers or times; words for missing cells are what does that."""
     if kind_of(raw.types[name]) != WORDS:
         return None
@@ -288,7 +298,7 @@ def _reading_of(raw: Rows, name: str, *roles: str) -> Reading | None:
     return None
 
 
-def _check_numbers(raw: Rows, target: str) -> None:
+def check_numbers(raw: Described, target: str) -> None:
     """Refuse a target of numbers but for a few cells, which would make classes of all the others."""
     for reading in readings_of(raw.examples([target])[target]):
         if reading.role == NUMERIC:
@@ -314,7 +324,7 @@ def _split_by(raw: Rows, settings: TableSettings, split: str, kept: Positions) -
     """Return the groups, the times or what to hash, of the rows that have a target."""
     if not settings.split_column:
         return raw.contents().iloc[kept].reset_index(drop=True) if split == "hash" else None
-    reading = _reading_of(raw, settings.split_column, NUMERIC, DATETIME) if split == "time" else None
+    reading = reading_of(raw, settings.split_column, NUMERIC, DATETIME) if split == "time" else None
     by = raw.column(settings.split_column, reading).iloc[kept].reset_index(drop=True)
     if split != "hash":
         check_complete(by)
@@ -324,13 +334,13 @@ def _split_by(raw: Rows, settings: TableSettings, split: str, kept: Positions) -
 
 
 def describe(
-    train: Rows, settings: TableSettings, split: str
+    train: Described, settings: TableSettings, split: str
 ) -> tuple[tuple[Column, ...], dict[str, Summary], tuple[Finding, ...]]:
     """Describe the columns by the training rows alone: what a model reads must not hang on test rows.
 
     Parameters
     ----------
-    train : Rows
+    train : Described
         The training rows.
     settings : TableSettings
         With the roles, orders and columns to drop that the user gave.
@@ -371,7 +381,7 @@ def describe(
                 readings[name] = likely
                 other = swapped(likely)
                 if other and not train.unread(name, other)[0]:
-                    times, otherwise = train.column(name, likely), train.column(name, other)
+                    times, otherwise = train.read_both(name, likely, other)
                     findings += ambiguous_dates(name, likely, other, times, otherwise)
                 break
             wrong.append((count, example, likely))
@@ -415,7 +425,12 @@ def _folds(
     """Give the training rows their folds, each of which is fitted on rows of all classes."""
     _check_classes(labels, contract, contract.split)
     folds = assign_folds(labels, contract.task, contract.split, settings.folds, settings.seed, by)
-    _check_folds(labels, folds, contract, contract.split)
+    if contract.classes:
+        # Counted once by fold and class, instead of looking at the rows of each fold.
+        codes = pd.Categorical(labels, categories=list(contract.classes)).codes
+        cells = folds * len(contract.classes) + codes
+        counts = np.bincount(cells, minlength=(int(folds.max()) + 1) * len(contract.classes))
+        check_folds(counts.reshape(-1, len(contract.classes)), contract)
     return folds
 
 
@@ -427,27 +442,35 @@ def _check_classes(labels: "pd.Series[Any]", contract: Contract, split: str) -> 
         )
 
 
-def _check_folds(labels: "pd.Series[Any]", folds: Positions, contract: Contract, split: str) -> None:
-    """Refuse folds whose fitted rows lack a class."""
-    if not contract.classes:
-        return
-    # Counted once by fold and class, instead of looking at the rows of each fold.
-    codes = pd.Categorical(labels, categories=list(contract.classes)).codes
-    cells = folds * len(contract.classes) + codes
-    counts = np.bincount(cells, minlength=(int(folds.max()) + 1) * len(contract.classes))
-    by_fold = counts.reshape(-1, len(contract.classes))
+def check_folds(by_fold: Positions, contract: Contract) -> None:
+    """Refuse folds whose fitted rows lack a class.
+
+    Parameters
+    ----------
+    by_fold : array of int64, shape (folds, classes)
+        Training rows of each.
+    contract : Contract
+        Of the table.
+
+    Raises
+    ------
+    UserError
+        Naming the class.
+    """
     numbers = np.arange(len(by_fold))
     for fold in numbers:
-        fitted = by_fold[numbers < fold if split == "time" else numbers != fold]
+        fitted = by_fold[numbers < fold if contract.split == "time" else numbers != fold]
         if len(fitted) and (fitted.sum(axis=0) == 0).any():
             lost = contract.classes[int(np.argmin(fitted.sum(axis=0)))]
             raise UserError(
-                f"folds: by a {split} split the rows that a fold is fitted on have none of the class {lost!r}; "
-                "give fewer folds or more rows, or set split=stratified."
+                f"folds: by a {contract.split} split the rows that a fold is fitted on have none of the class "
+                f"{lost!r}; give fewer folds or more rows, or set split=stratified."
             )
 
 
-def _check_test_rows(test: Rows, contract: Contract, settings: TableSettings) -> tuple[Observed, tuple[Breach, ...]]:
+def check_test_rows(
+    test: Described, contract: Contract, settings: TableSettings
+) -> tuple[Observed, tuple[Breach, ...]]:
     """Refuse test rows that no model of this contract could read; return what was counted in them, and warnings."""
     option = "test_data" if settings.test_data else "data"
     observed = test.observe(contract)
@@ -539,21 +562,7 @@ def profile(prepared: Prepared, sample: pd.DataFrame) -> pd.DataFrame:
         column's units).
     """
     contract = prepared.contract
-    frame = []
-    for column in contract.columns:
-        one, other = prepared.train_summaries[column.name], prepared.observed.columns.get(column.name)
-        row: dict[str, Any] = {
-            "column": column.name,
-            "role": column.role,
-            "type": column.type,
-            "missing": one.missing / max(one.rows, 1),
-            "missing_test": other.missing / prepared.observed.rows if other else np.nan,
-            "distinct": one.distinct,
-        }
-        if column.role == NUMERIC:
-            row |= {"mean": one.mean, "std": one.std, "low": one.low, "high": one.high}
-            row["median"] = sample[column.name].median() if one.median is None else one.median
-        frame.append(row)
+    frame = profile_of(contract, prepared.train_summaries, prepared.observed, sample)
     labels = prepared.train_labels
     target: dict[str, Any] = {"column": contract.target, "role": "target", "missing": 0.0, "missing_test": 0.0}
     target["distinct"] = labels.nunique()
@@ -561,6 +570,28 @@ def profile(prepared: Prepared, sample: pd.DataFrame) -> pd.DataFrame:
         target |= {"mean": labels.mean(), "std": labels.std(), "low": labels.min(), "median": labels.median()}
         target["high"] = labels.max()
     return pd.DataFrame([*frame, target])
+
+
+def profile_of(
+    contract: Contract, summaries: Mapping[str, Summary], observed: Observed, sample: pd.DataFrame
+) -> list[dict[str, Any]]:
+    """Summarise the columns of the training rows, one a row, as `profile` does."""
+    frame = []
+    for column in contract.columns:
+        one, other = summaries[column.name], observed.columns.get(column.name)
+        row: dict[str, Any] = {
+            "column": column.name,
+            "role": column.role,
+            "type": column.type,
+            "missing": one.missing / max(one.rows, 1),
+            "missing_test": other.missing / observed.rows if other else np.nan,
+            "distinct": one.distinct,
+        }
+        if column.role == NUMERIC:
+            row |= {"mean": one.mean, "std": one.std, "low": one.low, "high": one.high}
+            row["median"] = sample[column.name].median() if one.median is None else one.median
+        frame.append(row)
+    return frame
 
 
 def sample_size(contract: Contract, asked: int) -> int:

@@ -40,6 +40,27 @@ def category(values: list, categories: list) -> pd.Categorical:
     return pd.Categorical(values, categories=categories)
 
 
+SWEEP = pd.DataFrame(
+    {"bins": [5, 7, 9] * 2, "depth": [2] * 3 + [3] * 3, "score": [0.5, 0.6, 0.7, 0.8, 0.9, 0.9]},
+)
+
+
+def test_contour_marks_the_best_and_says_how_many():
+    text = words(figures.draw_contour(SWEEP, "sweep", "accuracy, 5 folds"))
+    for said in ("6 trials", "bins", "depth", "best: 0.900 (2)", "others, from 0.500", "accuracy, 5 folds"):
+        assert said in text
+    lost = SWEEP.assign(score=[NAN, *SWEEP["score"].iloc[1:]])
+    assert "6 trials, 1 failed" in words(figures.draw_contour(lost, "sweep", "accuracy"))
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_contour_of_too_few_trials_has_dots_alone(rows: int):
+    assert f"best: {SWEEP['score'].iloc[rows - 1]:.3f} (1)" in words(
+        figures.draw_contour(SWEEP.head(rows), "sweep", "accuracy")
+    )
+    assert "no trial has a score" in words(figures.draw_contour(SWEEP.assign(score=NAN), "sweep", "accuracy"))
+
+
 # ---------------------------------------------------------------------------------------- curves
 
 

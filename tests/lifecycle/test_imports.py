@@ -131,9 +131,10 @@ def test_no_other_module_makes_a_client():
     assert found <= {"lifecycle/adapters/tracking.py"}
 
 
-def test_one_module_imports_pyspark():
+def test_only_spark_s_own_adapters_import_pyspark():
     found = {name_of(path) for path in EVERY for name in imports_of(path) if name.split(".")[0] == "pyspark"}
-    assert found == {"lifecycle/adapters/spark.py"}
+    own = ("spark", "spark_table", "mllib")
+    assert found == {f"lifecycle/adapters/{name}.py" for name in own}
 
 
 def test_the_transformer_that_travels_imports_nothing_of_ours():

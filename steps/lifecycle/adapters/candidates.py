@@ -9,7 +9,7 @@ from lifecycle.errors import UserError
 from lifecycle.metrics import Metric
 from lifecycle.selection import Candidate, choose
 
-STEPS = ("baseline", "tune_lr", "tune_multi", "regress_sklearn")
+STEPS = ("baseline", "tune_lr", "tune_multi", "tune_mllib", "regress_sklearn")
 NO_CANDIDATE = ("optimistic", "pickle")
 
 

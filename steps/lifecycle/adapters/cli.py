@@ -63,11 +63,10 @@ _TRAINING = (
     _text("threshold", "", "best_f1: the decision threshold is chosen on out-of-fold predictions."),
 )
 _METRIC = _text("metric", "", "What to choose by [default: f1; for regression rmse].")
-_SEARCH = (
+_OF_ANY_SEARCH = (
     _text("algo", "tpe", "tpe, rand, anneal, or atpe where lightgbm is installed."),
     _text("select_on", "cv", "cv, or test as the course did, which tags the run optimistic."),
     _text("models", "", "Estimators to search over, separated by commas [default: all of the task]."),
-    _text("engine", "local", "Where trials run: local or spark."),
     click.option(
         "--parallelism", default=0, type=int, show_default=True, help="Trials at once, eight at most; 0: one a core."
     ),
@@ -76,16 +75,20 @@ _SEARCH = (
     ),
     _text("log_models", "best", "best: the refitted winner's model; all: every trial's, as the course did."),
     click.option(
+        "--patience", default=0, type=int, show_default=True, help="End after so many trials without a gain; 0: never."
+    ),
+    _text("resume", "", "Run of a search that ended early, to be gone on with."),
+)
+_SEARCH = (
+    *_OF_ANY_SEARCH,
+    _text("engine", "local", "Where trials run: local or spark."),
+    click.option(
         "--trial_timeout",
         default=0.0,
         type=float,
         show_default=True,
         help="Seconds after which a trial fails; 0: none.",
     ),
-    click.option(
-        "--patience", default=0, type=int, show_default=True, help="End after so many trials without a gain; 0: never."
-    ),
-    _text("resume", "", "Run of a search that ended early, to be gone on with."),
     _text("warm_start", "", "Run of an earlier search, whose points are tried first."),
     _text("space", "", "YAML file of the ranges to search, instead of the models' own (docs/space.md)."),
     click.option(
@@ -131,6 +134,27 @@ OPTIONS: dict[str, tuple[Decorator, ...]] = {
     "baseline": (_data("churn"), *_TABLE, *_TRAINING, _FRESH),
     "tune_lr": (_data("churn"), *_TABLE, *_TRAINING, _max_evals(16, TRIALS), _METRIC, *_SEARCH, _FRESH),
     "tune_multi": (_data("churn"), *_TABLE, *_TRAINING, _max_evals(32, TRIALS), _METRIC, *_SEARCH, _FRESH),
+    "tune_mllib": (
+        _data("iris"),
+        *_TABLE,
+        click.option(
+            "--max_evals",
+            default=0,
+            type=int,
+            show_default=True,
+            help="Number of trials; 0: all 18 of the sweep, or 16.",
+        ),
+        _METRIC,
+        click.option(
+            "--sweep",
+            default=True,
+            type=bool,
+            show_default=True,
+            help="A decision tree's bins and depth; false: hyperopt.",
+        ),
+        *_OF_ANY_SEARCH,
+        _FRESH,
+    ),
     "regress_sklearn": (_data("ecommerce"), *_TABLE, *_TRAINING, _FRESH),
     "regress_statsmodels": (_data("ecommerce"), *_TABLE, *_TRAINING, _FRESH),
     "register": (_data("churn"), *_TABLE, *_TRAINING, _METRIC, *_REGISTER, _FRESH),

@@ -33,7 +33,7 @@ LONGEST_TAG = 8_000
 BEAT_SECONDS, DEAD_SECONDS = 5.0, 60.0
 # An old heartbeat is looked at again after this, by when who lives has written another.
 LISTEN_SECONDS = 1.5 * BEAT_SECONDS
-SEARCHES = ("tune_lr", "tune_multi")
+SEARCHES = ("tune_lr", "tune_multi", "tune_mllib")
 # A search may have been gone on with many times; a circle of claims, which cannot be, must not hang the start.
 LONGEST_CHAIN = 1_000
 MOST_TOLD = 5

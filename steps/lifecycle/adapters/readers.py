@@ -30,7 +30,7 @@ EXACT = 2**53
 
 
 @dataclass(frozen=True)
-class _Dialect:
+class Dialect:
     """How one CSV file is written, as far as duckdb must be told.
 
     Attributes
@@ -420,10 +420,50 @@ def _copy_csv(
     return f"SELECT {columns} FROM {table}", parts
 
 
+def csv_layouts(
+    connection: "duckdb.DuckDBPyConnection", source: "Source", folder: Path, texts: Collection[str] = ()
+) -> "tuple[list[Dialect], dict[str, str]]":
+    """Tell how CSV files are written, for another engine that reads them.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+        Looks at the first rows of each.
+    source : Source
+        Located.
+    folder : Path
+        Where copies of files go that are not in UTF-8.
+    texts : collection of str, optional
+        Columns to read as text.
+
+    Returns
+    -------
+    layouts : list of Dialect
+        A file each.
+    types : dict of str to str
+        The SQL type of each column, as far as the rows looked at tell.
+
+    Raises
+    ------
+    UserError
+        For whatever is wrong with the files' headers.
+    """
+    import duckdb
+
+    plain = [_in_utf8(source, file, folder / f"csv-{i}.csv") for i, file in enumerate(source.files)]
+    try:
+        layouts = [_dialect(connection, source, *pair, False) for pair in zip(source.files, plain, strict=True)]
+    except duckdb.Error as error:
+        raise _told(source, error) from error
+    for file, layout in zip(source.files, layouts, strict=True):
+        _check_columns(source, file, layouts[0].names, layout.names)
+    return layouts, _types(layouts, texts)
+
+
 def _copy_one(
     connection: "duckdb.DuckDBPyConnection",
     source: "Source",
-    dialect: _Dialect,
+    dialect: Dialect,
     types: dict[str, str],
     names: Sequence[str],
     target: Path,
@@ -439,7 +479,7 @@ def _copy_one(
     connection.execute(f"COPY (SELECT {selected} FROM {table}) TO {literal(str(target))} {AS_PARQUET}")
 
 
-def _said(read: ReadOptions, dialect: _Dialect | None, skip: int) -> str:
+def _said(read: ReadOptions, dialect: Dialect | None, skip: int) -> str:
     """Write the arguments for duckdb's reader that do not come from the rows."""
     sep = dialect.sep if dialect else read.sep
     quote = dialect.quote if dialect else read.quote
@@ -454,7 +494,7 @@ def _said(read: ReadOptions, dialect: _Dialect | None, skip: int) -> str:
     return ", " + ", ".join(written)
 
 
-def _types(dialects: Sequence[_Dialect], texts: Collection[str]) -> dict[str, str]:
+def _types(dialects: Sequence[Dialect], texts: Collection[str]) -> dict[str, str]:
     """Give each column one type for all files: of whole numbers and fractions the latter, else text."""
     found: dict[str, set[str]] = {}
     for dialect in dialects:
@@ -481,9 +521,7 @@ def _fits(connection: "duckdb.DuckDBPyConnection", table: str, columns: Sequence
     return dict(zip(columns, answers[1::2], strict=True))
 
 
-def _dialect(
-    connection: "duckdb.DuckDBPyConnection", source: "Source", file: Path, path: Path, whole: bool
-) -> _Dialect:
+def _dialect(connection: "duckdb.DuckDBPyConnection", source: "Source", file: Path, path: Path, whole: bool) -> Dialect:
     """Find how a CSV file is written and what its columns hold, from its first rows or from all.
 
     Raises
@@ -510,7 +548,7 @@ def _dialect(
     if header and not read.names:
         _check_header(source, file, first, second)
     names = _names(source, file, first)
-    dialect = _Dialect(path, sep, quote, escape, names, ("VARCHAR",) * len(names), "", "", header, skip)
+    dialect = Dialect(path, sep, quote, escape, names, ("VARCHAR",) * len(names), "", "", header, skip)
     if len(sniffed.get("Columns", ())) != len(names):
         sniffed = _sniffed(connection, source, path, whole, dialect, skip)
     kinds = tuple(column["type"] for column in sniffed.get("Columns", ()))
@@ -528,7 +566,7 @@ def _dialect(
     asked = {"DATE": read.dateformat, "TIMESTAMP": read.timestampformat}
     foreign = {kind for kind, form in formats.items() if form and not asked[kind] and not form.startswith(ISO_FORM)}
     kinds = tuple("VARCHAR" if kind in foreign else kind for kind in kinds)
-    return _Dialect(
+    return Dialect(
         path, sep, quote, escape, names, kinds, formats["DATE"], formats["TIMESTAMP"], header, skip,
     )  # fmt: skip
 
@@ -539,7 +577,7 @@ def _is_one_column(first: Sequence[str], second: Sequence[str]) -> bool:
 
 
 def _sniffed(
-    connection: "duckdb.DuckDBPyConnection", source: "Source", path: Path, whole: bool, dialect: _Dialect | None,
+    connection: "duckdb.DuckDBPyConnection", source: "Source", path: Path, whole: bool, dialect: Dialect | None,
     skip: int,
 ) -> dict[str, Any]:  # fmt: skip
     """Ask duckdb what a file looks like; an empty answer where it cannot tell."""
@@ -658,7 +696,7 @@ def _check_title(source: "Source", file: Path, path: Path) -> None:
 
 
 def _check_second_header(
-    connection: "duckdb.DuckDBPyConnection", source: "Source", file: Path, dialect: _Dialect, first: Sequence[str],
+    connection: "duckdb.DuckDBPyConnection", source: "Source", file: Path, dialect: Dialect, first: Sequence[str],
     second: Sequence[str],
 ) -> None:  # fmt: skip
     """Refuse a second line of names, or one of units: without it, columns that were all text hold numbers.

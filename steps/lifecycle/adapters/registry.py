@@ -8,6 +8,7 @@ import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -185,6 +186,8 @@ def promote(run_id: str, name: str, tags: Mapping[str, str], verdict: str) -> Ve
     UserError
         Where a model as loaded does not predict what the run saved; alias and stage are as they were.
     """
+    # A model of Spark brings a session with it, which is to listen to this machine alone.
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     client = tracking.client()
     expected = json.loads(tracking.artifact(run_id, PREDICTIONS).read_text(encoding="utf-8"))
     number, created = _version(run_id, name)
@@ -279,8 +282,11 @@ def _predict_elsewhere(uri: str) -> list[Any]:
 
         environment |= get_databricks_env_vars(mlflow.get_tracking_uri())
     with tempfile.TemporaryDirectory() as folder:
+        # From a file: without one pyspark takes the process for a test of its own, and ends it.
+        script = Path(folder) / "predict.py"
+        script.write_text(PREDICT, encoding="utf-8")
         done = subprocess.run(
-            [sys.executable, "-c", PREDICT, uri], cwd=folder, env=environment, capture_output=True, text=True
+            [sys.executable, str(script), uri], cwd=folder, env=environment, capture_output=True, text=True
         )
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]

@@ -291,6 +291,10 @@ class Relation:
         found = pd.Series(result.df()["cell"], name=name)
         return found.astype("float64") if str(found.dtype).lstrip("U")[:3] == "Int" else found
 
+    def read_both(self, name: str, reading: Reading, other: Reading) -> "tuple[pd.Series[Any], pd.Series[Any]]":
+        """Return a column of texts read as times in two ways, row by row."""
+        return self.column(name, reading), self.column(name, other)
+
     def contents(self) -> "pd.Series[Any]":
         """Return a digest of each row's content, uint64: equal rows have equal ones, whatever types they have."""
         # By name, so that the order of the columns does not count.

@@ -2,8 +2,9 @@
 
 import json
 import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, wait
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
@@ -156,20 +157,74 @@ def run(step: Step) -> None:
     objective = Objective(
         step.table, metric, settings.seed, test, settings.log_models == "all", bool(settings.threshold), limits
     )
-    records, best, defaults = _trials(step, settings, metric, objective, limits)
+    space = space_of(settings.space) if settings.space else space_for(settings.models, step.contract)
+    first = _warm(step, settings, metric, space) + first_points(space, step.contract.task)
+    keeper = Keeper(step.run, step.table, metric)
+
+    def keep(record: TrialRecord) -> None:
+        if record.model is not None:
+            log_pipeline(step.run, record.model, step.contract, step.table.rows, step.identity.key, record.run_id)
+            record.model = None
+        keeper.trial(record.run_id, record)
+
+    plan = Plan(
+        asdict(settings),
+        Suggester(space, settings.algo, metric, settings.seed, first),
+        lambda: _engine(settings, objective),
+        keeper.past,
+        keep,
+        lambda records: best_record(records, metric, step.contract.task, limits),
+        lambda best: Task({"model": best.values["model"]}),
+    )
+    records, best, defaults, past = trials(step, settings, metric, plan)
+    assert defaults is not None
+    for record in past.records:
+        if record.status == FINISHED:
+            record.out_of_fold = predictions.of_child(record.run_id, step.table)
     try:
         _draw(step, records, metric, test)
         _finish(step, metric, objective, records, best, defaults, test or step.test_rows())
     except KeyboardInterrupt:
         # Told twice, as by mlflow's runner, it must not end the telling.
         with Interruption():
-            _say_interrupted(step, settings, metric, f"{'test' if on_test else 'cv'}_{metric.name}", records)
+            say_interrupted(step, settings, metric, f"{'test' if on_test else 'cv'}_{metric.name}", records)
         raise
 
 
-def _trials(
-    step: Step, settings: SearchSettings, metric: Metric, objective: Objective, limits: Limits
-) -> tuple[list[TrialRecord], TrialRecord, TrialRecord]:
+@dataclass(frozen=True)
+class Plan:
+    """What is peculiar to a search.
+
+    Attributes
+    ----------
+    own : mapping
+        The settings that its key is made of.
+    suggester : Suggester
+        Where its points come from.
+    engine : callable
+        Gives the context in which they are evaluated.
+    past : callable
+        Told of the trials that an earlier run of the search has done.
+    keep : callable
+        Writes into a trial's child run what is kept of it beside its record, before that ends.
+    best : callable
+        Chooses the winner.
+    beside : callable
+        Of the winner, what else to evaluate where trials are, which is no trial; None for nothing.
+    """
+
+    own: Mapping[str, Any]
+    suggester: Suggester
+    engine: Callable[[], Any]
+    past: Callable[[list[TrialRecord]], None]
+    keep: Callable[[TrialRecord], None]
+    best: Callable[[list[TrialRecord]], TrialRecord]
+    beside: Callable[[TrialRecord], Task | None]
+
+
+def trials(
+    step: Step, settings: SearchSettings, metric: Metric, plan: Plan
+) -> tuple[list[TrialRecord], TrialRecord, TrialRecord | None, Past]:
     """Run the search; every trial is a child run from the moment it is handed to the engine.
 
     Returns
@@ -178,22 +233,20 @@ def _trials(
         All trials.
     best : TrialRecord
         The winner's.
-    defaults : TrialRecord
-        Of the winner's estimator at its defaults, which is no trial.
+    beside : TrialRecord or None
+        Of what the plan asks for beside, such as the winner's estimator at its defaults.
+    past : Past
+        What an earlier run of the search had done.
     """
     selected = f"{'test' if settings.select_on == 'test' else 'cv'}_{metric.name}"
-    space = space_of(settings.space) if settings.space else space_for(settings.models, step.contract)
-    first = _warm(step, settings, metric, space) + first_points(space, step.contract.task)
-    suggester = Suggester(space, settings.algo, metric, settings.seed, first)
-    past = _past(step, settings)
+    past = _past(step, settings, plan.own)
     progress = Progress(
         f"{step.name} {short_name(step.options['data'])}", settings.max_evals, metric, selected, past.records
     )
     done = {record.number: record for record in past.records}
     children = {record.number: record.run_id for record in past.records}
     open_ones: dict[int, str] = {}
-    keeper = Keeper(step.run, step.table, metric)
-    keeper.past(past.records)
+    plan.past(past.records)
 
     def started(number: int, values: Values) -> None:
         open_ones[number] = step.run.child(f"{number:03d} {values['model']}", {"lifecycle.step": "trial"})
@@ -204,30 +257,34 @@ def _trials(
             return
         record.run_id = children[record.number] = open_ones.pop(record.number)
         done[record.number] = record
-        _keep(step, keeper, record, children)
+        _keep(step, plan, record, children)
         progress.trial(record)
 
     began = time.perf_counter()
     with Interruption() as interruption:
         try:
-            with _engine(settings, objective) as engine:
+            with plan.engine() as engine:
                 try:
-                    records = run_search(settings, suggester, engine, started, ended, past.records, interruption.asked)
+                    records = run_search(
+                        settings, plan.suggester, engine, started, ended, past.records, interruption.asked
+                    )
                 finally:
                     seconds = time.perf_counter() - began
                     step.run.log(metrics={"search_seconds": seconds})
                     progress.close()
-                best = best_record(records, metric, step.contract.task, limits)
+                best = plan.best(records)
                 # Where trials run, so that it is as safe from what hangs or crashes as they are.
-                beside = engine.submit(len(records), Task({"model": best.values["model"]}))
-                if interruption.asked in wait([beside, interruption.asked], return_when=FIRST_COMPLETED).done:
+                more = plan.beside(best)
+                beside = engine.submit(len(records), more) if more is not None else None
+                awaited = [beside, interruption.asked] if beside is not None else []
+                if interruption.asked in wait(awaited, return_when=FIRST_COMPLETED).done:
                     raise KeyboardInterrupt
             if interruption.asked.done():
                 # It came while the workers ended.
                 raise KeyboardInterrupt
         except KeyboardInterrupt:
             _end_open(step, open_ones)
-            _say_interrupted(step, settings, metric, selected, list(done.values()))
+            say_interrupted(step, settings, metric, selected, list(done.values()))
             raise
         finally:
             _end_open(step, open_ones)
@@ -237,19 +294,13 @@ def _trials(
             f"{step.name}: {bound} ended the search after {len(records)} of {settings.max_evals} trials; the same "
             "command goes on if it gives more."
         )
-    for record in past.records:
-        if record.status == FINISHED:
-            record.out_of_fold = predictions.of_child(record.run_id, step.table)
-    return records, best, beside.result()
+    return records, best, beside.result() if beside is not None else None, past
 
 
-def _keep(step: Step, keeper: Keeper, record: TrialRecord, children: dict[int, str]) -> None:
-    """Write a trial's model, predictions and record into its child run, and end that."""
+def _keep(step: Step, plan: Plan, record: TrialRecord, children: dict[int, str]) -> None:
+    """Write what is kept of a trial, and its record, into its child run, and end that."""
     try:
-        if record.model is not None:
-            log_pipeline(step.run, record.model, step.contract, step.table.rows, step.identity.key, record.run_id)
-            record.model = None
-        keeper.trial(record.run_id, record)
+        plan.keep(record)
     finally:
         # Also where the store has just been given up: then the record is kept in the file.
         step.run.end_trial(record.run_id, record, memory.record_tags(record, children))
@@ -261,9 +312,9 @@ def _end_open(step: Step, open_ones: dict[int, str]) -> None:
         step.run.end_child(open_ones.popitem()[1], "KILLED")
 
 
-def _past(step: Step, settings: SearchSettings) -> Past:
+def _past(step: Step, settings: SearchSettings, own: Mapping[str, Any]) -> Past:
     """Find what an earlier run of the same search has done, and claim it."""
-    asked, own = settings.resume, asdict(settings)
+    asked = settings.resume
     if asked:
         whole = settings_of(step.name, step.identity, step.contract, own, step.prepared_run_id)
         found = memory.asked_for(asked, step.run, whole)
@@ -298,7 +349,7 @@ def _warm(step: Step, settings: SearchSettings, metric: Metric, space: Space) ->
     return first
 
 
-def _say_interrupted(
+def say_interrupted(
     step: Step, settings: SearchSettings, metric: Metric, selected: str, records: list[TrialRecord]
 ) -> None:
     """Track and print the best so far, and how to go on."""
@@ -335,20 +386,7 @@ def _finish(
     defaults: TrialRecord,
     test: TestRows,
 ) -> None:
-    failed = sum(record.status == FAILED for record in records)
-    step.run.log(
-        metrics={
-            "trials": len(records),
-            "failed_trials": failed,
-            "pruned_trials": sum(record.status == PRUNED for record in records),
-            "repeated_trials": sum(record.repeat_of is not None for record in records),
-            "infeasible_trials": sum(record.status == INFEASIBLE for record in records),
-            "trials_fit_seconds": sum(record.fit_seconds for record in records),
-            "trials_score_seconds": sum(record.score_seconds for record in records),
-        },
-        params={f"best_{name}": value for name, value in best.values.items()},
-        tags={"lifecycle.best_trial": str(best.number)},
-    )
+    log_trials(step, records, best)
     seconds = {
         "fit_seconds": best.fit_seconds,
         "score_seconds": best.score_seconds,
@@ -365,8 +403,33 @@ def _finish(
         outcomes.log(step, metric, objective, records, best, defaults, model, test)
 
 
+def log_trials(step: Step, records: list[TrialRecord], best: TrialRecord) -> None:
+    """Track of a search how many trials there were, what became of them, and the winner's values."""
+    step.run.log(
+        metrics={
+            "trials": len(records),
+            "failed_trials": sum(record.status == FAILED for record in records),
+            "pruned_trials": sum(record.status == PRUNED for record in records),
+            "repeated_trials": sum(record.repeat_of is not None for record in records),
+            "infeasible_trials": sum(record.status == INFEASIBLE for record in records),
+            "trials_fit_seconds": sum(record.fit_seconds for record in records),
+            "trials_score_seconds": sum(record.score_seconds for record in records),
+        },
+        params={f"best_{name}": value for name, value in best.values.items()},
+        tags={"lifecycle.best_trial": str(best.number)},
+    )
+
+
 def _draw(step: Step, records: list[TrialRecord], metric: Metric, test: TestRows | None) -> None:
     """Draw the search beside the dummy, scored on the rows that the search selected on."""
+    table = step.table
+    dummies = dummy_scores(step.contract, table.labels, table.fold_pairs, test.labels if test else None)
+    dummy = dummies.get(f"dummy_{'test' if test else 'cv'}_{metric.name}")
+    draw_trials(step, records, metric, dummy)
+
+
+def draw_trials(step: Step, records: list[TrialRecord], metric: Metric, dummy: float | None) -> None:
+    """Draw a search beside the dummy's score, and write its trials as a table."""
     rows = [
         {
             "trial": record.number,
@@ -377,9 +440,6 @@ def _draw(step: Step, records: list[TrialRecord], metric: Metric, test: TestRows
         for record in records
     ]
     frame = figures.search_frame(pd.DataFrame(rows), greater_is_better=metric.greater_is_better)
-    table = step.table
-    dummies = dummy_scores(step.contract, table.labels, table.fold_pairs, test.labels if test else None)
-    dummy = dummies.get(f"dummy_{'test' if test else 'cv'}_{metric.name}")
     title = f"{step.name} of {short_name(step.options['data'])}"
     step.run.figure("figures/search.png", figures.draw_search(frame, title, metric.label, dummy))
     step.run.frame("trials.csv", frame)

@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from os import environ
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile
 
@@ -35,6 +36,7 @@ OWN = {
     "spark.scheduler.minRegisteredResourcesRatio": "1.0",
     "spark.scheduler.maxRegisteredResourcesWaitingTime": "10s",
 }
+APP = "lifecycle"
 SECONDS_TO_BEGIN = 60
 # Seconds beyond a trial's own clock after which its job is ended from here.
 GRACE = 10
@@ -44,8 +46,15 @@ LOST = "the worker died, and the trial is not tried again"
 ENDED = "the search ended before the trial did"
 
 
-def check_java() -> None:
+def check_java(option: str = "engine", instead: str = "use engine=local") -> None:
     """Make sure that there is a Java that this Spark runs on.
+
+    Parameters
+    ----------
+    option : str
+        The option that asks for Spark, for the sentence.
+    instead : str
+        What does without.
 
     Raises
     ------
@@ -54,13 +63,13 @@ def check_java() -> None:
     """
     home = environ.get("JAVA_HOME")
     java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
-    advice = f"install a full Java {JAVA} or later (such as openjdk-{JAVA}-jre-headless), or use engine=local"
+    advice = f"install a full Java {JAVA} or later (such as openjdk-{JAVA}-jre-headless), or {instead}"
     if java is None or not shutil.which(java):
-        raise UserError(f"engine: spark needs Java, and none was found on PATH or in JAVA_HOME; {advice}.")
+        raise UserError(f"{option}: spark needs Java, and none was found on PATH or in JAVA_HOME; {advice}.")
     modules = subprocess.run([java, "--list-modules"], capture_output=True, text=True)
     if "jdk.incubator.vector" not in modules.stdout:
         found = subprocess.run([java, "-version"], capture_output=True, text=True).stderr.splitlines() or ["unknown"]
-        raise UserError(f"engine: spark needs Java {JAVA} with jdk.incubator.vector, and found {found[0]}; {advice}.")
+        raise UserError(f"{option}: spark needs Java {JAVA} with jdk.incubator.vector, and found {found[0]}; {advice}.")
 
 
 def evaluated(rows: Iterable[tuple[int, Task]], shipped: Any, seconds: float) -> Iterator[tuple[bytearray | None, int]]:
@@ -485,7 +494,7 @@ def struct_of(names: Sequence[str]) -> Any:
     return functions.struct(*columns_of(names))
 
 
-def own_session(workers: int, attempts: int = 1) -> Any:
+def own_session(workers: int, attempts: int = 1, more: Mapping[str, str] = MappingProxyType({})) -> Any:
     """Start a session of our own: on this machine, or where the variable MASTER says.
 
     Parameters
@@ -494,6 +503,8 @@ def own_session(workers: int, attempts: int = 1) -> Any:
         Tasks at once.
     attempts : int
         How often a task is tried; what kills the worker of a trial is not tried again.
+    more : mapping of str to str, optional
+        Further settings of Spark.
 
     Raises
     ------
@@ -504,7 +515,7 @@ def own_session(workers: int, attempts: int = 1) -> Any:
     environ.setdefault("PYSPARK_PYTHON", sys.executable)
     from pyspark.sql import SparkSession
 
-    builder = SparkSession.builder.appName("lifecycle")
+    builder = SparkSession.builder.appName(APP)
     master = environ.get("MASTER", "")
     if not master:
         # A session on this machine listens to this machine alone.
@@ -514,6 +525,7 @@ def own_session(workers: int, attempts: int = 1) -> Any:
         OWN
         | {"spark.task.maxFailures": str(attempts)}
         | {"spark.cores.max": str(workers)}
+        | dict(more)
         | {f"spark.executorEnv.{k}": v for k, v in ONE_THREAD.items()}
     )
     for name, value in settings.items():

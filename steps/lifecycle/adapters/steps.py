@@ -38,7 +38,7 @@ TABLE_OPTIONS = (
     "strict",
 )
 TRAINING_OPTIONS = ("max_rows", "threshold")
-PACKAGES = ("mlflow", "hyperopt", "scikit-learn", "numpy", "pandas", "duckdb", "statsmodels", "skops")
+PACKAGES = ("mlflow", "hyperopt", "scikit-learn", "numpy", "pandas", "duckdb", "statsmodels", "skops", "pyspark")
 # A step of another task is named instead of the one that was asked for.
 TASK_OF = {"tune_lr": "classification", "regress_sklearn": "regression", "regress_statsmodels": "regression"}
 INSTEAD = {"tune_lr": "tune_multi", "regress_sklearn": "baseline", "regress_statsmodels": "baseline"}
@@ -250,9 +250,9 @@ def take_over(run: tracking.StepRun, done: Any) -> None:
     run.log(metrics=done.data.metrics, tags=keep | {"lifecycle.reused": done.info.run_id})
 
 
-def find_prepared(identity: Identity, experiment_id: str) -> str:
+def find_prepared(identity: Identity, experiment_id: str, step: str = "prepare") -> str:
     """Return the id of a finished run that prepared a table, or an empty text."""
-    for found in tracking.runs_with({"lifecycle.step": "prepare", "lifecycle.table": identity.key}, experiment_id):
+    for found in tracking.runs_with({"lifecycle.step": step, "lifecycle.table": identity.key}, experiment_id):
         if tracking.has_artifact(found.info.run_id, "prepared/contract.json"):
             return str(found.info.run_id)
     return ""
@@ -261,12 +261,16 @@ def find_prepared(identity: Identity, experiment_id: str) -> str:
 def prepared_table(identity: Identity, run: tracking.StepRun, options: Options) -> str:
     """Find the run that prepared a table, or run ``prepare`` as a child.
 
+    ``register`` reads no rows, so that a table whose rows stayed in Spark serves it too.
+
     Returns
     -------
     str
         Its run id.
     """
     found = find_prepared(identity, run.experiment_id)
+    if run.step == "register":
+        found = found or find_prepared(identity, run.experiment_id, "tune_mllib")
     return found or projects.run_step(run, "prepare", {name: options[name] for name in TABLE_OPTIONS})
 
 

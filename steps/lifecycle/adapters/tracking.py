@@ -566,9 +566,14 @@ def has_artifact(run_id: str, name: str) -> bool:
 
 
 def test_rows(run: StepRun, prepared_run_id: str, features: Sequence[str], target: str) -> TestRows:
-    """Hand out the test rows, once in a run.
+    """Hand out the test rows, once in a run, as `claim_test_rows` has it."""
+    claim_test_rows(run)
+    frame = pd.read_parquet(artifact(prepared_run_id, "prepared/test.parquet"))
+    return TestRows(frame[list(features)], frame[target], frame[TWIN_COLUMN].to_numpy(dtype=bool))
 
-    The run's page says when they were read; a second call in the same run is refused, by whatever process.
+
+def claim_test_rows(run: StepRun) -> None:
+    """Say on a run's page that its test rows are read now; a second call is refused, by whatever process.
 
     Raises
     ------
@@ -578,8 +583,6 @@ def test_rows(run: StepRun, prepared_run_id: str, features: Sequence[str], targe
     if "lifecycle.test_read" in client().get_run(run.run_id).data.tags:
         raise RuntimeError(f"run {run.run_id} has read the test rows before; a run reads them once, after its choices")
     run.log(tags={"lifecycle.test_read": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
-    frame = pd.read_parquet(artifact(prepared_run_id, "prepared/test.parquet"))
-    return TestRows(frame[list(features)], frame[target], frame[TWIN_COLUMN].to_numpy(dtype=bool))
 
 
 def copy_inputs(run: StepRun, from_run_id: str) -> None:

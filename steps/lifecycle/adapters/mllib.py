@@ -1,0 +1,762 @@
+"""A search over Spark's MLlib: rows stay in Spark from reading to model; figures and trees alone come here."""
+
+import json
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from os import sysconf
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from lifecycle import checks, figures, mllib, sparksql
+from lifecycle.adapters import catalog, finals, flavors, local, searches, spark, spark_table, steps, tracking
+from lifecycle.adapters.cli import Options
+from lifecycle.adapters.code import pinned
+from lifecycle.adapters.memory import Heartbeat
+from lifecycle.adapters.spark_table import FOLD, PLACE, SparkPrepared
+from lifecycle.adapters.steps import Identity, Step
+from lifecycle.audit import as_frame, said
+from lifecycle.columns import level_of
+from lifecycle.contract import CATEGORICAL, TEXT, Contract
+from lifecycle.errors import UserError, listed
+from lifecycle.metrics import (
+    METRIC_NAMES,
+    Metric,
+    dummy_of_counts,
+    metrics_for,
+    over_folds,
+    prefixed,
+    resolve_metric,
+    score_confusion,
+)
+from lifecycle.mllib import CLASS_WEIGHT, MLLIB, MLLIB_NAMES
+from lifecycle.search import LAG, Suggester, best_record
+from lifecycle.settings import TWIN_COLUMN, SearchSettings, one_of, parse_names
+from lifecycle.spaces import Values
+from lifecycle.table import profile_of
+from lifecycle.trials import FAILED, Task, TrialRecord
+
+if TYPE_CHECKING:
+    from pyspark.ml import PipelineModel
+    from pyspark.sql import DataFrame, SparkSession
+
+STEP = "tune_mllib"
+TRIALS = 16
+FEATURES, GUESS, WEIGHT = "__features__", "__guess__", "__weight__"
+# Buckets that the words of a column of text are counted in.
+BUCKETS = 256
+# Rows of a task: fewer take longer to hand out than to fit.
+ROWS_OF_A_TASK = 50_000
+INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+AS_TYPED = ("algo", "select_on", "timeout", "log_models", "patience", "resume")
+PACKAGES = ["mlflow", "pyspark", "pandas", "numpy"]
+
+
+def check(options: Options) -> None:
+    """Refuse options that no table could make right, before anything is started.
+
+    Raises
+    ------
+    UserError
+        For the first option that cannot be right, and where there is no Java.
+    """
+    for name in parse_names(options["models"]):
+        one_of("models", name, MLLIB_NAMES)
+    if options["metric"]:
+        one_of("metric", options["metric"], METRIC_NAMES)
+    spark_table.checked_split(options["split"])
+    if options["max_evals"] < 0:
+        raise UserError(
+            f"max_evals: {options['max_evals']} trials cannot find anything; give 1 or more, or 0 for the default."
+        )
+    _settings(options, (), "")
+    if spark.active_session() is None:
+        spark.check_java("data", "use tune_multi, which needs none")
+
+
+def _settings(options: Options, models: Sequence[str], metric: str) -> SearchSettings:
+    points = len(mllib.sweep()[1])
+    asked = options["max_evals"] or (points if options["sweep"] else TRIALS)
+    return SearchSettings(
+        models=tuple(models),
+        metric=metric,
+        max_evals=min(asked, points) if options["sweep"] else asked,
+        engine="spark",
+        parallelism=options["parallelism"] or local.cores(),
+        seed=options["seed"],
+        **{name: options[name] for name in AS_TYPED},
+    )
+
+
+def settings_for(options: Options, contract: Contract) -> SearchSettings:
+    """Resolve a search's settings for one table.
+
+    Raises
+    ------
+    UserError
+        For a metric or a model that the table does not have, or a sweep where there are no classes.
+    """
+    asked = parse_names(options["models"])
+    if options["sweep"]:
+        mllib.check_sweep(asked, contract)
+        asked = (mllib.SWEPT,)
+    models = mllib.choose(asked, contract)
+    return _settings(options, models, resolve_metric(options["metric"], contract).name)
+
+
+@contextmanager
+def session_for(parallelism: int) -> "Iterator[SparkSession]":
+    """Give the active session, or one of our own that ends with the block; both know the package `lifecycle`."""
+    active = spark.active_session()
+    cores = max(parallelism, local.cores())
+    session = active or spark.own_session(cores, more=own_settings(cores))
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            spark.ship(session.sparkContext, Path(folder))
+            yield session
+        finally:
+            if active is None:
+                session.stop()
+
+
+def own_settings(cores: int) -> dict[str, str]:
+    """Return the settings of a session of our own: a third of the machine's memory, times told in UTC."""
+    gigabytes = sysconf("SC_PAGE_SIZE") * sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "spark.driver.memory": f"{max(int(gigabytes / 3), 1)}g",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.sql.shuffle.partitions": str(2 * cores),
+        "spark.sql.ui.retainedExecutions": "1",
+    }
+
+
+def run(options: Options) -> None:
+    """Prepare a table in Spark, search over MLlib's estimators, refit the winner and score it once on the test rows.
+
+    Parameters
+    ----------
+    options : dict
+        As typed.
+
+    Raises
+    ------
+    UserError
+        For a mistake in the options or the table, and where no trial finished.
+    """
+    check(options)
+    if spark_table.is_table_name(options["data"]):
+        with session_for(options["parallelism"]) as session:
+            _track(options, spark_table.identify(options, session), session)
+    else:
+        _track(options, spark_table.identify(options), None)
+
+
+def _track(options: Options, identity: Identity, session: "SparkSession | None") -> None:
+    tracking.connect()
+    own_run = tracking.start(STEP)
+    own_run.log(tags=steps.identity_tags(STEP, identity))
+    with Heartbeat(own_run):
+        known = known_contract(identity, own_run.experiment_id)
+        if known is not None:
+            # What has been done before is taken over without Spark, and what cannot be done is told as soon.
+            step = Step(STEP, options, identity, own_run, own_run.run_id, known)
+            if step.begin(_own(options, settings_for(options, known))):
+                own_run.end("FINISHED")
+                return
+        if session is not None:
+            _searched(options, identity, own_run, session)
+        else:
+            with session_for(options["parallelism"]) as started:
+                _searched(options, identity, own_run, started)
+    own_run.end("FINISHED")
+
+
+def known_contract(identity: Identity, experiment_id: str) -> Contract | None:
+    """Return the contract of a table that has been prepared in Spark before, or None."""
+    for found in tracking.runs_with({"lifecycle.step": STEP, "lifecycle.table": identity.key}, experiment_id):
+        with suppress(LookupError):
+            return steps.read_contract(found.info.run_id)
+    return None
+
+
+def _own(options: Options, settings: SearchSettings) -> dict[str, Any]:
+    return asdict(settings) | {"sweep": bool(options["sweep"])}
+
+
+def _searched(options: Options, identity: Identity, own_run: tracking.StepRun, session: "SparkSession") -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        prepared = spark_table.prepare(session, identity, folder)
+        own = session.conf.get("spark.app.name") == spark.APP
+        try:
+            step = Step(STEP, options, identity, own_run, own_run.run_id, prepared.contract)
+            _log_prepared(step, prepared)
+            settings = settings_for(options, prepared.contract)
+            if not step.begin(_own(options, settings)):
+                if own and len(prepared.train) <= ROWS_OF_A_TASK:
+                    # Each fold is a query of its own, which takes longer to compile than to run.
+                    for name, value in INTERPRETED.items():
+                        session.conf.set(name, value)
+                _search(step, settings, session, prepared, folder)
+        finally:
+            prepared.let_go()
+
+
+def _log_prepared(step: Step, prepared: SparkPrepared) -> None:
+    """Write what was decided of the table where `prepare` writes it."""
+    run, contract, settings = step.run, prepared.contract, step.identity.settings
+    origin = step.identity.sources[0].origin if step.identity.sources else settings.data
+    tracking.log_dataset(run, prepared.types, prepared.rows, origin, settings, step.identity.data_digest)
+    run.frame("prepared/findings.csv", as_frame(prepared.findings))
+    run.frame("prepared/breaches.csv", checks.as_frame(prepared.breaches))
+    if settings.strict and prepared.findings:
+        raise UserError(f"strict: there are findings ({said(prepared.findings)}); {prepared.findings[0].message}")
+    profile = profile_of(contract, prepared.summaries, prepared.observed, prepared.sample)
+    run.frame("prepared/profile.csv", pd.DataFrame(profile))
+    run.text("prepared/contract.json", contract.to_json())
+    left_out = listed(f"{column.name} ({column.role})" for column in contract.left_out)
+    rows, held = len(prepared.train), len(prepared.test)
+    run.log(
+        metrics={"train_rows": rows, "test_rows": held, "features": len(contract.features)},
+        tags={"lifecycle.left_out": left_out, "lifecycle.findings": said(prepared.findings)},
+    )
+    print(
+        f"{STEP}: {contract.task}, target {contract.target!r}, {rows} training and {held} test rows (hash), "
+        f"{len(contract.features)} features, left out: {left_out}."
+    )
+    for sentence in checks.told(prepared.breaches):
+        print(f"{STEP}: {sentence}")
+    for finding in prepared.findings:
+        print(f"{STEP}: finding {finding.code}: {finding.message}")
+
+
+def _search(
+    step: Step, settings: SearchSettings, session: "SparkSession", prepared: SparkPrepared, folder: Path
+) -> None:
+    contract, metric = step.contract, resolve_metric(settings.metric, step.contract)
+    swept = bool(step.options["sweep"])
+    if not parse_names(step.options["models"]) and not swept:
+        for model, reason in mllib.left_out(contract).items():
+            print(f"{STEP}: {model} is left out, the table has {reason}.")
+    design = Design(prepared)
+    on_test = settings.select_on == "test"
+    if on_test:
+        tracking.claim_test_rows(step.run)
+        step.run.log(tags={"optimistic": "true"})
+    objective = Objective(design, metric, settings.seed, on_test, settings.log_models == "all")
+    space, first = mllib.sweep() if swept else mllib.space_of(settings.models, contract)
+    ranks = mllib.ranks_of(contract.task)
+
+    def keep(record: TrialRecord) -> None:
+        if record.model is not None:
+            log_model(step, session, design, record.model, folder, record.run_id)
+            record.model = None
+
+    plan = searches.Plan(
+        _own(step.options, settings),
+        Suggester(space, settings.algo, metric, settings.seed, first),
+        lambda: Engine(objective, session, min(settings.parallelism, settings.max_evals, LAG)),
+        lambda past: None,
+        keep,
+        lambda records: best_record(records, metric, contract.task, ranks=ranks),
+        lambda best: None,
+    )
+    try:
+        records, best, _, _ = searches.trials(step, settings, metric, plan)
+        searches.log_trials(step, records, best)
+        dummies = design.dummies("cv")
+        if on_test:
+            dummies |= design.dummies("test")
+        rows = "test" if on_test else "cv"
+        searches.draw_trials(step, records, metric, dummies.get(f"dummy_{rows}_{metric.name}"))
+        if swept:
+            frame = mllib.contour_frame(records, f"{rows}_accuracy")
+            title = f"{MLLIB[contract.task][mllib.SWEPT].label} on {catalog.short_name(step.options['data'])}"
+            where = "test rows" if on_test else f"mean over {step.identity.settings.folds} folds"
+            step.run.frame("contour.csv", frame)
+            step.run.figure("figures/contour.png", figures.draw_contour(frame, title, f"accuracy, {where}"))
+        if not on_test:
+            tracking.claim_test_rows(step.run)
+        _finish(step, session, objective, best, dummies, folder)
+    finally:
+        design.let_go()
+
+
+def _finish(
+    step: Step,
+    session: "SparkSession",
+    objective: "Objective",
+    best: TrialRecord,
+    dummies: dict[str, float],
+    folder: Path,
+) -> None:
+    """Refit the winner on all training rows, score it once on the test rows, log it."""
+    design, contract = objective.design, step.contract
+    chosen = MLLIB[contract.task][best.values["model"]]
+    model = objective.fit(best.values, design.train, design.labels.sum(axis=0))
+    known = {name: value for name, value in best.metrics.items() if name.startswith("cv_")}
+    found = known | {"fit_seconds": best.fit_seconds, "score_seconds": best.score_seconds, "size_mb": best.size_mb}
+    found |= prefixed("train", score(contract, model, design.train, areas=True))
+    found |= prefixed("test", score(contract, model, design.test, areas=True))
+    twins = sum(finding.count for finding in design.prepared.findings if finding.code == "twins")
+    if 0 < twins < len(design.prepared.test) - 1:
+        alone = score(contract, model, design.test.where(f"NOT {TWIN_COLUMN}"), areas=True)
+        found |= {f"test_{name}_without_twins": value for name, value in alone.items()}
+    found |= dummies | design.dummies("test")
+    step.run.log(metrics=found, tags={"lifecycle.model": chosen.label, "lifecycle.rank": str(chosen.rank)})
+    log_model(step, session, design, model, folder)
+    finals.say(step, chosen.label, found)
+
+
+class Design:
+    """A prepared table as estimators of MLlib take it: one vector a row, kept in Spark until `let_go`.
+
+    Numbers are as they are, the median of the training rows for a missing one (an estimate in large tables); a place in
+    an order likewise; of a time the days and the waves of its places in the year, the week and the day; of a level a
+    column each, missing being one where training has it, and none for a level that training does not have; of text the
+    counts of its words in 256 buckets. Medians and levels are those of all training rows: no label has a part in them.
+
+    Parameters
+    ----------
+    prepared : SparkPrepared
+        The rows and what was decided.
+    """
+
+    def __init__(self, prepared: SparkPrepared) -> None:
+        from pyspark.ml import PipelineModel
+
+        self.prepared = prepared
+        self.contract = prepared.contract
+        self.labels = prepared.labels
+        self.stages = self._stages()
+        whole = PipelineModel(self.stages)
+        train, test = prepared.train.frame, spark_table.with_twins(prepared)
+        parts = max(-(-len(prepared.train) // ROWS_OF_A_TASK), 1)
+        self.train: DataFrame = whole.transform(train).select(FEATURES, PLACE, FOLD).coalesce(parts).persist()
+        self.test: DataFrame = whole.transform(test).select(FEATURES, PLACE, TWIN_COLUMN).coalesce(parts).persist()
+        self.train.count()
+
+    def let_go(self) -> None:
+        """Free what Spark keeps of the vectors."""
+        self.train.unpersist()
+        self.test.unpersist()
+
+    def _stages(self) -> list[Any]:
+        from pyspark.ml.feature import HashingTF, OneHotEncoder, SQLTransformer, StringIndexerModel, VectorAssembler
+
+        contract = self.contract
+        numbers = sparksql.numbers_of(contract)
+        medians = self._medians(numbers)
+        cells, inputs = [], []
+        for place, (name, sql) in enumerate(numbers.items()):
+            cells.append(f"coalesce({sql}, {sparksql.literal(medians[name])}) AS __number_{place}__")
+            inputs.append(f"__number_{place}__")
+        columns = {column.name: column for column in contract.columns}
+        levels = [columns[name] for name in contract.of_role(CATEGORICAL)]
+        for place, column in enumerate(levels):
+            level = sparksql.feature_sql(column, contract.missing_words)
+            # No level is empty: blank cells are missing.
+            cells.append(f"coalesce({level}, '') AS __level_{place}__")
+        texts = [columns[name] for name in contract.of_role(TEXT)]
+        for place, column in enumerate(texts):
+            cells.append(f"{sparksql.words_sql(column, contract.missing_words)} AS __words_{place}__")
+        stages: list[Any] = [SQLTransformer(statement=f"SELECT *, {', '.join(cells)} FROM __THIS__")]
+        if levels:
+            places = range(len(levels))
+            for place, column in enumerate(levels):
+                # One for each column: pyspark fills up lists of labels that are shorter than others with nulls.
+                known = [level_of(level) for level in column.levels] + [""] * column.missing
+                named = {"inputCol": f"__level_{place}__", "outputCol": f"__place_{place}__"}
+                stages.append(StringIndexerModel.from_labels(known, **named, handleInvalid="keep"))
+            # The last place is that of unknown levels, and has no column.
+            encoder = OneHotEncoder(
+                inputCols=[f"__place_{place}__" for place in places],
+                outputCols=[f"__onehot_{place}__" for place in places],
+                dropLast=True,
+            )
+            rows = self.prepared.train.frame
+            for stage in stages:
+                rows = stage.transform(rows)
+            stages.append(encoder.fit(rows))
+            inputs += [f"__onehot_{place}__" for place in places]
+        for place in range(len(texts)):
+            stages.append(
+                HashingTF(inputCol=f"__words_{place}__", outputCol=f"__counts_{place}__", numFeatures=BUCKETS)
+            )
+            inputs.append(f"__counts_{place}__")
+        return [*stages, VectorAssembler(inputCols=inputs, outputCol=FEATURES)]
+
+    def _medians(self, numbers: Mapping[str, str]) -> dict[str, float]:
+        """Return the median of each number over the training rows; 0 where all are missing."""
+        found: dict[str, float] = {}
+        names = list(numbers)
+        for begin in range(0, len(names), spark_table.AT_ONCE):
+            some = names[begin : begin + spark_table.AT_ONCE]
+            cells = [f"{numbers[name]} AS c{place}" for place, name in enumerate(some)]
+            asked = [f"percentile_approx(c{place}, 0.5)" for place in range(len(some))]
+            [row] = self.prepared.train.frame.selectExpr(*cells).selectExpr(*asked).collect()
+            found |= {name: float(value or 0.0) for name, value in zip(some, row, strict=True)}
+        return found
+
+    def weighed(self, rows: "DataFrame", counts: npt.NDArray[np.int64]) -> "DataFrame":
+        """Add to rows the weights by which each class counts as if it were as frequent as the others."""
+        weights = ", ".join(sparksql.literal(weight) for weight in mllib.balanced_weights(counts.tolist()))
+        return rows.withColumn(
+            WEIGHT, spark_table.expression(f"element_at(array({weights}), CAST({PLACE} AS INT) + 1)")
+        )
+
+    def dummies(self, side: str) -> dict[str, float]:
+        """Score the best constants: over the folds (``cv``) or on the test rows (``test``)."""
+        found = self._class_dummies(side) if self.contract.classes else self._value_dummies(side)
+        return {f"dummy_{side}_{name}": value for name, value in found.items()}
+
+    def _class_dummies(self, side: str) -> dict[str, float]:
+        if side == "test":
+            counts = np.zeros(len(self.contract.classes), dtype=np.int64)
+            for place, count in self.test.groupBy(PLACE).count().collect():
+                counts[int(place)] = count
+            pairs = [(self.labels.sum(axis=0), counts)]
+        else:
+            pairs = [(self.labels.sum(axis=0) - own, own) for own in self.labels]
+        found = {}
+        for metric in metrics_for(self.contract).values():
+            scores = [dummy_of_counts(self.contract, metric, *pair) for pair in pairs]
+            defined = [one for one in scores if one is not None]
+            if defined:
+                found[metric.name] = float(np.mean(defined))
+        return found
+
+    def _value_dummies(self, side: str) -> dict[str, float]:
+        folds = range(len(self.labels)) if side == "cv" else [-1]
+        asked = [
+            f"{figure}({PLACE}{more}) FILTER (WHERE {FOLD} <> {fold})"
+            for fold in folds
+            for figure, more in (("avg", ""), ("percentile_approx", ", 0.5"))
+        ]
+        constants = self.train.selectExpr(*asked).collect()[0]
+        scores = []
+        for place, fold in enumerate(folds):
+            mean, median = constants[2 * place], constants[2 * place + 1]
+            held = self.test if side == "test" else self.train.where(f"{FOLD} = {fold}")
+            own = held.withColumn(GUESS, spark_table.expression(sparksql.literal(float(mean))))
+            other = held.withColumn(GUESS, spark_table.expression(sparksql.literal(float(median))))
+            scores.append(_errors(own) | {"mae": _errors(other)["mae"]})
+        return {name: float(np.mean([one[name] for one in scores])) for name in scores[0]}
+
+
+def score(contract: Contract, model: Any, rows: "DataFrame", areas: bool) -> dict[str, float]:
+    """Score a fitted estimator on vectors by the metrics of a table.
+
+    One pass counts the pairs of true and predicted classes, or sums errors, and the figures are those of
+    `lifecycle.metrics`; evaluators of MLlib take a pass for each figure.
+
+    Parameters
+    ----------
+    contract : Contract
+        Of the table.
+    model : fitted estimator of MLlib
+        It writes places among the classes, or values, into its column of predictions.
+    rows : DataFrame
+        Vectors and places or values.
+    areas : bool
+        Whether areas under the ROC curve are asked for, which take a pass each.
+    """
+    said = model.transform(rows)
+    if not contract.classes:
+        return _errors(said)
+    size = len(contract.classes)
+    confusion = np.zeros((size, size), dtype=np.int64)
+    for truth, guess, count in said.groupBy(PLACE, GUESS).count().collect():
+        confusion[int(truth), int(guess)] = count
+    if not confusion.sum():
+        return {}
+    found = score_confusion(contract, confusion)
+    if areas and (confusion.sum(axis=1) > 0).all():
+        places = [contract.classes.index(contract.positive)] if size == 2 else list(range(size))
+        found["roc_auc" if size == 2 else "roc_auc_ovr"] = float(np.mean([_area(said, place) for place in places]))
+    return found
+
+
+def _area(said: "DataFrame", place: int) -> float:
+    """Return the area under the ROC curve of one class against the rest, every threshold counted."""
+    from pyspark.ml.evaluation import BinaryClassificationEvaluator
+    from pyspark.ml.functions import vector_to_array
+
+    # The raw predictions of trees are counts of rows, which tell nothing between leaves of other sizes.
+    one = said.select(
+        vector_to_array("probability").getItem(place).alias("response"),
+        spark_table.expression(f"CAST({PLACE} = {place} AS DOUBLE)").alias("truth"),
+    )
+    evaluator = BinaryClassificationEvaluator(rawPredictionCol="response", labelCol="truth", numBins=0)
+    return float(evaluator.evaluate(one))
+
+
+def _errors(said: "DataFrame") -> dict[str, float]:
+    [row] = said.selectExpr(
+        "count(*) AS rows",
+        f"sum(power({PLACE} - {GUESS}, 2)) AS squares",
+        f"sum(abs({PLACE} - {GUESS})) AS absolute",
+        f"var_pop({PLACE}) * count(*) AS spread",
+    ).collect()
+    return mllib.regression_scores(row.asDict())
+
+
+class Objective:
+    """What evaluates a point on a design.
+
+    Parameters
+    ----------
+    design : Design
+        What to train on.
+    metric : Metric
+        The search's.
+    seed : int
+        Of estimators with chance in them.
+    on_test : bool
+        Whether a trial is scored on the test rows instead of the folds.
+    keep_models : bool
+        Whether each record bears the model, fitted on all training rows.
+    """
+
+    def __init__(self, design: Design, metric: Metric, seed: int, on_test: bool, keep_models: bool) -> None:
+        self.design, self.metric, self.seed = design, metric, seed
+        self.on_test, self.keep_models = on_test, keep_models
+
+    def estimator(self, values: Values) -> Any:
+        """Return the unfitted estimator of a point."""
+        from pyspark.ml import classification, regression
+
+        contract = self.design.contract
+        chosen = MLLIB[contract.task][values["model"]]
+        module = classification if contract.classes else regression
+        own = {name: value for name, value in values.items() if name not in ("model", CLASS_WEIGHT)}
+        columns = {"featuresCol": FEATURES, "labelCol": PLACE, "predictionCol": GUESS}
+        if values.get(CLASS_WEIGHT):
+            columns["weightCol"] = WEIGHT
+        seed = {"seed": self.seed} if chosen.seeded else {}
+        return getattr(module, chosen.estimator)(**columns, **seed, **own)
+
+    def fit(self, values: Values, rows: "DataFrame", counts: npt.NDArray[np.int64]) -> Any:
+        """Fit a point on rows, of which there are some of each class."""
+        weighed = self.design.weighed(rows, counts) if values.get(CLASS_WEIGHT) else rows
+        return self.estimator(values).fit(weighed)
+
+    def __call__(self, number: int, task: Task) -> TrialRecord:
+        """Evaluate a point; whatever Spark raises, and a score that is no number, is a failed record."""
+        record = TrialRecord(number, task.values, started=time.time())
+        try:
+            known = {param.name: value for param, value in self.estimator(task.values).extractParamMap().items()}
+            record.params = mllib.known_params(known) | {
+                name: value for name, value in task.values.items() if name == CLASS_WEIGHT
+            }
+            if self.on_test:
+                self._score_on_test(record)
+            else:
+                self._cross_validate(record)
+            if not np.isfinite(record.score):
+                raise ArithmeticError(f"{self.metric.name} came out as {record.score}")
+            if self.keep_models and record.model is None:
+                design = self.design
+                record.model = self.fit(task.values, design.train, design.labels.sum(axis=0))
+        except Exception as error:  # noqa: BLE001 - any failure of a fit is a failed trial, not the search's
+            record.status, record.score, record.model = FAILED, float("nan"), None
+            record.error = spark.said(error)
+        record.ended = time.time()
+        return record
+
+    @property
+    def _areas(self) -> bool:
+        return self.metric.name.startswith("roc")
+
+    def _cross_validate(self, record: TrialRecord) -> None:
+        design = self.design
+        scores, sizes = [], []
+        for fold, own in enumerate(design.labels):
+            began = time.perf_counter()
+            model = self.fit(record.values, design.train.where(f"{FOLD} <> {fold}"), design.labels.sum(axis=0) - own)
+            fitted = time.perf_counter()
+            scores.append(score(design.contract, model, design.train.where(f"{FOLD} = {fold}"), self._areas))
+            record.fit_seconds += fitted - began
+            record.score_seconds += time.perf_counter() - fitted
+            record.folds_done += 1
+            sizes.append(size_of(model, design.contract))
+        record.metrics = over_folds(scores)
+        record.fold_scores = tuple(one.get(self.metric.name, float("nan")) for one in scores)
+        record.size_mb = max(sizes)
+        record.score = record.metrics.get(f"cv_{self.metric.name}", float("nan"))
+
+    def _score_on_test(self, record: TrialRecord) -> None:
+        design = self.design
+        began = time.perf_counter()
+        model = self.fit(record.values, design.train, design.labels.sum(axis=0))
+        fitted = time.perf_counter()
+        for side, rows in (("train", design.train), ("test", design.test)):
+            record.metrics |= prefixed(side, score(design.contract, model, rows, self._areas))
+        record.fit_seconds, record.score_seconds = fitted - began, time.perf_counter() - fitted
+        record.size_mb = size_of(model, design.contract)
+        record.score = record.metrics.get(f"test_{self.metric.name}", float("nan"))
+        if self.keep_models:
+            record.model = model
+
+
+def size_of(model: Any, contract: Contract) -> float:
+    """Return the megabytes of the numbers that a fitted estimator holds."""
+    # A forest counts the nodes of all its trees, a tree its own, a linear model has none.
+    nodes: Any = getattr(model, "totalNumNodes", getattr(model, "numNodes", 0))
+    coefficients = 0
+    if hasattr(model, "coefficientMatrix"):
+        matrix = model.coefficientMatrix
+        coefficients = matrix.numRows * (matrix.numCols + 1)
+    elif hasattr(model, "coefficients"):
+        coefficients = model.coefficients.size + 1
+    return mllib.megabytes(mllib.numbers_in(int(nodes), int(coefficients), len(contract.classes)))
+
+
+class Engine:
+    """Trials one after the other in some threads; each is many jobs of Spark, which spreads their tasks.
+
+    Parameters
+    ----------
+    objective : Objective
+        What to evaluate.
+    session : SparkSession
+        Where it is evaluated.
+    workers : int
+        Trials at once.
+    """
+
+    def __init__(self, objective: Objective, session: "SparkSession", workers: int) -> None:
+        self.workers = workers
+        self._objective = objective
+        self._context = session.sparkContext
+        self._group = f"lifecycle-{id(self)}-{time.time_ns()}"
+        self._closing = threading.Event()
+
+    def __enter__(self) -> "Engine":
+        self._threads = ThreadPoolExecutor(self.workers)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """End all jobs; of a trial under way nothing is kept."""
+        self._closing.set()
+        # A trial is many jobs, and begins another where one has been ended.
+        ended = threading.Thread(target=self._threads.shutdown, kwargs={"cancel_futures": True}, daemon=True)
+        ended.start()
+        while ended.is_alive():
+            if kind is not None:
+                self._context.cancelJobGroup(self._group)
+            ended.join(0.2)
+
+    def submit(self, number: int, task: Task) -> "Future[TrialRecord]":
+        """Queue a trial; the future holds its record."""
+        return self._threads.submit(self._evaluate, number, task)
+
+    def _evaluate(self, number: int, task: Task) -> TrialRecord:
+        self._context.setJobGroup(self._group, f"lifecycle: trial {number}", interruptOnCancel=True)
+        return self._objective(number, task)
+
+
+# The model, saved.
+
+
+class WithContract:
+    """The Spark flavor with the contract as a further file, which mlflow's own does not take.
+
+    Parameters
+    ----------
+    contract : Contract
+        Of the table.
+    """
+
+    __name__ = "mlflow.spark"
+
+    def __init__(self, contract: Contract) -> None:
+        self._contract = contract
+
+    def save_model(self, path: str, **given: Any) -> None:
+        """Save a model into a folder, and its contract beside."""
+        import mlflow
+
+        given.pop("validate_serving_input", None)
+        mlflow.spark.save_model(path=path, **given)
+        place = Path(path) / Path(flavors.CONTRACT).parent
+        place.mkdir(parents=True, exist_ok=True)
+        flavors.extra_files(self._contract, place)
+
+
+def pipeline_of(design: Design, model: Any) -> "PipelineModel":
+    """Return the whole model from raw columns to ``prediction``, the target's own labels or values."""
+    from pyspark.ml import PipelineModel
+    from pyspark.ml.feature import SQLTransformer
+
+    contract = design.contract
+    guess = sparksql.label_sql(GUESS, contract.classes) if contract.classes else GUESS
+    label = SQLTransformer(statement=f"SELECT *, {guess} AS prediction FROM __THIS__")
+    return PipelineModel([*design.stages, model, label])
+
+
+def example_of(design: Design) -> Any:
+    """Return five raw training rows as a pandas DataFrame of what JSON can hold."""
+    contract, rows = design.contract, design.prepared.train
+    cells = []
+    for name in contract.features:
+        kind, cell = rows.types[name], sparksql.quoted(name)
+        if kind.startswith("DECIMAL"):
+            cell = f"CAST({cell} AS DOUBLE)"
+        elif kind.startswith(("DATE", "TIMESTAMP")):
+            cell = f"CAST({cell} AS STRING)"
+        cells.append(f"{cell} AS {sparksql.quoted(name)}")
+    return rows.frame.selectExpr(*cells).limit(flavors.EXAMPLE_ROWS).toPandas()
+
+
+def log_model(step: Step, session: "SparkSession", design: Design, model: Any, folder: Path, run_id: str = "") -> None:
+    """Log a fitted estimator with all before it in the Spark flavor, as `lifecycle.adapters.flavors` logs others.
+
+    Parameters
+    ----------
+    step : Step
+        At work.
+    session : SparkSession
+        Where it was fitted.
+    design : Design
+        What stands before it.
+    model : fitted estimator of MLlib
+        Of vectors.
+    folder : Path
+        For what Spark writes before it is copied, where it runs on this machine.
+    run_id : str, optional
+        A child run to log into instead of the step's.
+    """
+    import mlflow
+    from mlflow.models import Model
+
+    contract = step.contract
+    whole, example, target = pipeline_of(design, model), example_of(design), run_id or step.run.run_id
+    said = [row[0] for row in whole.transform(session.createDataFrame(example)).select("prediction").collect()]
+    # On a cluster mlflow's own place serves: a folder that all of its machines see.
+    here = str(folder) if session.sparkContext.master.startswith("local") else None
+    with tracking.once():
+        Model.log(
+            None,  # mlflow's former name of `name`, which it still wants
+            WithContract(contract),
+            name=flavors.MODEL,
+            flavor_name="spark",
+            run_id=target,
+            spark_model=whole,
+            dfs_tmpdir=here,
+            signature=flavors.signature_of(contract),
+            input_example=example,
+            pip_requirements=pinned(PACKAGES),
+            metadata=flavors.metadata_of(contract, step.identity.key),
+            validate_serving_input=False,
+        )
+        mlflow.log_text(json.dumps(said), flavors.PREDICTIONS, run_id=target)

@@ -1,0 +1,351 @@
+"""Tables that stay in Spark, on one session of its own: what `prepare` decides, decided there, and models fitted on it."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pandas as pd
+import pytest
+
+from lifecycle import mllib as offered
+from lifecycle.adapters import cli, mllib, preparation, spark_table, steps
+from lifecycle.errors import UserError
+from lifecycle.metrics import metrics_for, resolve_metric
+from lifecycle.trials import FINISHED, Task
+
+pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("at_home")]
+
+
+def options(**typed: Any) -> dict[str, Any]:
+    """Return the options of the entry point as the command line gives them."""
+
+    def command(**_: Any) -> None:
+        pass
+
+    for option in reversed(cli.OPTIONS["tune_mllib"]):
+        command = option(command)
+    script: Any = click.command()(command)
+    return {one.name: one.get_default(click.Context(script)) for one in script.params} | typed
+
+
+@pytest.fixture(scope="module")
+def session(at_home: None) -> Iterator[Any]:
+    with mllib.session_for(2) as started:
+        for name, value in mllib.INTERPRETED.items():
+            started.conf.set(name, value)
+        yield started
+
+
+@pytest.fixture(scope="module")
+def prepared(session: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., spark_table.SparkPrepared]:
+    known: dict[str, spark_table.SparkPrepared] = {}
+
+    def prepare(**typed: Any) -> spark_table.SparkPrepared:
+        name = json.dumps(typed, default=str, sort_keys=True)
+        if name not in known:
+            folder = tmp_path_factory.mktemp("spark")
+            known[name] = spark_table.prepare(session, spark_table.identify(options(**typed)), folder)
+        return known[name]
+
+    return prepare
+
+
+def ordinary(folder: Path, **typed: Any) -> preparation.Made:
+    """Prepare a table by `prepare` with split=hash."""
+    identity = steps.identify(options(**typed) | {"split": "hash"})
+    settings = identity.settings
+    with preparation.workplace(folder) as connection:
+        tables = preparation.opened(connection, identity.sources, settings, folder)
+        return preparation.make(tables[0], settings, tables[1] if settings.test_data else None, folder)
+
+
+@pytest.fixture(scope="module")
+def strange(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every kind of column, missing cells among them, in several files: text that is numbers, dates, words."""
+    folder, chance, rows = tmp_path_factory.mktemp("strange"), np.random.default_rng(5), 400
+    frame = pd.DataFrame(
+        {
+            "number": np.round(chance.normal(0, 100, rows), 2),
+            "tiny": chance.random(rows) * 1e-6,
+            "whole": pd.array(chance.integers(0, 9, rows), dtype="Int64"),
+            "price": chance.choice(["1,50", "2,25", "1.000,00", "7"], rows),
+            "word": chance.choice(["a", " b ", "true", "TRUE", "é", "?", ""], rows),
+            "flag": chance.random(rows) < 0.5,
+            "day": pd.Timestamp("2021-03-01 10:00") + pd.to_timedelta(chance.integers(0, 9000, rows), unit="h"),
+            "sold": chance.choice(["31.01.2021", "01.02.2022", "15.12.2020"], rows),
+            "remark": [" ".join(chance.choice(list("abcdefghijklmnop"), 4)) for _ in range(rows)],
+            "row_id": np.arange(rows),
+            "same": "x",
+            "shop": chance.choice([f"s{place}" for place in range(40)], rows),
+        }
+    )
+    frame["y"] = np.where((frame["number"] > 0) ^ (chance.random(rows) < 0.2), "yes", "no")
+    frame["number"] = frame["number"].mask(chance.random(rows) < 0.1)
+    frame["whole"] = frame["whole"].mask(chance.random(rows) < 0.2)
+    frame["y"] = frame["y"].where(chance.random(rows) > 0.02)
+    for place, part in enumerate(np.array_split(np.arange(rows), 3)):
+        frame.iloc[part].to_parquet(folder / f"part-{place}.parquet", index=False)
+    return folder
+
+
+TABLES = {
+    "churn": {"data": "churn"},
+    "iris": {"data": "iris"},
+    "diabetes": {"data": "diabetes"},
+    "strange": {"target": "y"},
+    "by shop": {"target": "y", "split_column": "shop", "drop": "remark"},
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_is_prepared_as_prepare_does(
+    prepared: Callable[..., spark_table.SparkPrepared], strange: Path, tmp_path: Path, name: str
+) -> None:
+    typed = {"data": str(strange)} | TABLES[name]
+    here, there = prepared(**typed), ordinary(tmp_path, **typed)
+    expected = there.prepared.contract
+    assert replace(here.contract, columns=()) == replace(expected, columns=())
+    for column, own in zip(expected.columns, here.contract.columns, strict=True):
+        # Sums are made in another order.
+        near = {name: pytest.approx(getattr(column, name), rel=1e-12) for name in ("low", "high", "missing_share")}
+        assert vars(own) == vars(column) | {
+            name: value for name, value in near.items() if getattr(column, name) is not None
+        }
+    assert {one.code: (one.column, one.count) for one in here.findings} == {
+        one.code: (one.column, one.count) for one in there.findings
+    }
+    assert [(one.code, one.column, one.count, one.example) for one in here.breaches] == [
+        (one.code, one.column, one.count, one.example) for one in there.prepared.breaches
+    ]
+    contract = here.contract
+    train = spark_table.features_of(here.train.frame, contract, spark_table.FOLD).toPandas()
+    test = spark_table.features_of(here.test.frame, contract).toPandas()
+    assert multiset(train) == multiset(pd.read_parquet(there.train))
+    assert multiset(test) == multiset(pd.read_parquet(there.test).drop(columns="__twin__"))
+
+
+def multiset(frame: pd.DataFrame) -> list[tuple[str, ...]]:
+    """Return the rows of a frame as texts in an order of their own."""
+    texts = pd.DataFrame({name: frame[name].map(shown) for name in sorted(frame.columns)})
+    return sorted(texts.itertuples(index=False, name=None))
+
+
+def shown(cell: Any) -> str:
+    if pd.isna(cell):
+        return ""
+    return f"{cell:.12g}" if isinstance(cell, (float, np.floating)) else str(cell)
+
+
+def test_a_second_table_is_the_test_table(
+    prepared: Callable[..., spark_table.SparkPrepared], strange: Path, tmp_path: Path
+) -> None:
+    typed = {"data": str(strange / "part-0.parquet"), "test_data": str(strange / "part-1.parquet"), "target": "y"}
+    here, there = prepared(**typed, drop="remark"), ordinary(tmp_path, **typed, drop="remark")
+    assert len(here.test) == len(there.prepared.test)
+    assert here.labels.sum() == len(there.prepared.train) == len(here.train)
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ({"data": "churn", "target": "Targt"}, "target: there is no column 'Targt' in 'churn'; near it are Target."),
+        (
+            {"data": "churn", "query": "SELECT * FROM data WHERE Age > 1000"},
+            "data: 'churn' has a header but no rows; .*",
+        ),
+        (
+            {"data": "churn", "query": "SELECT nothing FROM data"},
+            "query: Spark's SQL fails with '.*nothing.*'; the table .*",
+        ),
+        ({"data": "churn", "target": "Age", "positive": "x"}, "positive: 'x' was given, but 'Age' is a quantity; .*"),
+        ({"data": "churn", "roles": "FrequentFlyer=numeric"}, "roles: 'FrequentFlyer' cannot be numeric, it holds .*"),
+        ({"data": "iris", "folds": 60}, "folds: .* too few for 60 folds .*"),
+    ],
+)
+def test_a_mistake_is_told_as_by_prepare(session: Any, tmp_path: Path, typed: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=f"^{said}$"):
+        spark_table.prepare(session, spark_table.identify(options(**typed)), tmp_path)
+
+
+def test_a_file_that_spark_does_not_read_is_refused(session: Any, tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('{"x": 1, "y": 2}\n')
+    with pytest.raises(
+        UserError, match=r"^data: tune_mllib reads CSV, Parquet and tables of a catalog, and .* is JSON"
+    ):
+        spark_table.prepare(
+            session, spark_table.identify(options(data=str(tmp_path / "x.jsonl"), target="y")), tmp_path
+        )
+
+
+def test_a_table_of_a_catalog_is_read_by_its_name(session: Any, tmp_path: Path, project: Path) -> None:
+    """The session's own catalog, whose name is spark_catalog."""
+    name = "spark_catalog.default.lifecycle_iris"
+    frame = session.read.csv(str(project / "data" / "iris.csv"), header=True, inferSchema=True)
+    frame.write.option("path", str(tmp_path / "iris")).saveAsTable(name)
+    try:
+        typed = options(data=name, target="species")
+        identity = spark_table.identify(typed, session)
+        assert spark_table.identify(typed, session).key == identity.key
+        here = spark_table.prepare(session, identity, tmp_path)
+        assert (len(here.train), len(here.test)) == (117, 33)
+        here.let_go()
+        session.sql(f"INSERT INTO {name} SELECT * FROM {name} LIMIT 1")
+        assert spark_table.identify(typed, session).key != identity.key
+    finally:
+        session.sql(f"DROP TABLE {name}")
+    with pytest.raises(
+        UserError, match=r"^data: Spark's catalogs have no table 'spark_catalog.default.none' \(.*\); give"
+    ):
+        spark_table.identify(options(data="spark_catalog.default.none", target="y"), session)
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ({"split": "stratified"}, "split: tune_mllib splits by hash and not 'stratified', since rows .*"),
+        ({"models": "knn"}, "models: 'knn' is not known; use one of logreg, dtc, rf, gradient_boosting, linreg, dtr.*"),
+        ({"metric": "f2"}, "metric: 'f2' is not known; .*"),
+        ({"parallelism": -1}, "parallelism: -1 cannot run a trial; give 1 or more."),
+        ({"max_evals": -3}, "max_evals: -3 trials cannot find anything; .*"),
+        ({"patience": -1}, "patience: -1 is below 0; .*"),
+    ],
+)
+def test_options_are_refused_before_anything_is_started(typed: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=f"^{said}$"):
+        mllib.check(options(**typed))
+
+
+def test_without_java_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    with pytest.raises(
+        UserError, match=r"^data: spark needs Java, and none was found .*, or use tune_multi, which needs"
+    ):
+        mllib.check(options())
+
+
+# Fitting.
+
+
+@pytest.fixture(scope="module")
+def design(prepared: Callable[..., spark_table.SparkPrepared]) -> Callable[[str], mllib.Design]:
+    known: dict[str, mllib.Design] = {}
+
+    def make(data: str) -> mllib.Design:
+        if data not in known:
+            known[data] = mllib.Design(prepared(data=data, folds=2))
+        return known[data]
+
+    return make
+
+
+def objective(design: mllib.Design, metric: str = "", on_test: bool = False) -> mllib.Objective:
+    return mllib.Objective(design, resolve_metric(metric, design.contract), 42, on_test, False)
+
+
+@pytest.mark.parametrize(
+    ("data", "model"), [(data, model) for data, task in (("churn", "classification"), ("diabetes", "regression"))
+                        for model in offered.MLLIB[task]]
+)  # fmt: skip
+def test_every_model_beats_the_best_constant(design: Callable[[str], mllib.Design], data: str, model: str) -> None:
+    table = design(data)
+    _, [first] = offered.space_of([model], table.contract)
+    values = first | ({"class_weight": "balanced"} if "class_weight" in first else {})
+    values |= {name: 5 for name in ("maxIter", "numTrees") if name in first}
+    record = objective(table)(0, Task(values))
+    assert (record.status, record.error, record.folds_done) == (FINISHED, "", 2)
+    metric = resolve_metric("", table.contract)
+    assert metric.better(record.score, table.dummies("cv")[f"dummy_cv_{metric.name}"])
+    assert 0 < record.size_mb < 1
+    named = {name: value for name, value in values.items() if name != "model"}
+    assert {name: record.params[name] for name in named} == named
+
+
+def test_a_point_that_spark_refuses_is_a_failed_trial(design: Callable[[str], mllib.Design]) -> None:
+    record = objective(design("churn"))(3, Task({"model": "dtc", "maxDepth": 99}))
+    assert (record.number, record.status) == (3, "failed")
+    assert "99" in record.error and np.isnan(record.score)
+
+
+def test_figures_are_those_of_the_evaluators(design: Callable[[str], mllib.Design]) -> None:
+    from pyspark.ml.evaluation import MulticlassClassificationEvaluator, RegressionEvaluator
+
+    table = design("churn")
+    model = objective(table).fit({"model": "dtc", "maxDepth": 3}, table.train, table.labels.sum(axis=0))
+    said = model.transform(table.test)
+    found = mllib.score(table.contract, model, table.test, areas=True)
+    columns = {"labelCol": mllib.PLACE, "predictionCol": mllib.GUESS}
+    for own, its in (("accuracy", "accuracy"), ("precision", "precisionByLabel"), ("recall", "recallByLabel"),
+                     ("f1", "fMeasureByLabel")):  # fmt: skip
+        evaluator = MulticlassClassificationEvaluator(metricName=its, metricLabel=1.0, **columns)
+        assert found[own] == pytest.approx(evaluator.evaluate(said)), own
+    assert set(found) == {metric.name for metric in metrics_for(table.contract).values()}
+    table = design("diabetes")
+    model = objective(table).fit({"model": "linreg"}, table.train, table.labels.sum(axis=0))
+    found = mllib.score(table.contract, model, table.test, areas=True)
+    said = model.transform(table.test)
+    for name in ("rmse", "mae", "r2"):
+        assert found[name] == pytest.approx(RegressionEvaluator(metricName=name, **columns).evaluate(said)), name
+
+
+def test_an_area_counts_probabilities(design: Callable[[str], mllib.Design]) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    table = design("churn")
+    model = objective(table).fit({"model": "dtc", "maxDepth": 4}, table.train, table.labels.sum(axis=0))
+    rows = model.transform(table.test).select(mllib.PLACE, "probability").collect()
+    expected = roc_auc_score([row[0] for row in rows], [row[1][1] for row in rows])
+    assert mllib.score(table.contract, model, table.test, areas=True)["roc_auc"] == pytest.approx(expected)
+
+
+def test_the_model_takes_raw_rows_of_any_type(session: Any, design: Callable[[str], mllib.Design]) -> None:
+    """Missing cells, new levels, numbers as texts; and it says the target's own labels, which are numbers."""
+    table = design("churn")
+    model = objective(table).fit({"model": "logreg"}, table.train, table.labels.sum(axis=0))
+    whole = mllib.pipeline_of(table, model)
+    row = {"Age": 30, "FrequentFlyer": "Yes", "AnnualIncomeClass": "High Income", "ServicesOpted": 2,
+           "AccountSyncedToSocialMedia": "No", "BookedHotelOrNot": "Yes"}  # fmt: skip
+
+    def said(*rows: dict[str, Any]) -> list[Any]:
+        frame = session.createDataFrame(pd.DataFrame(list(rows)))
+        return [one[0] for one in whole.transform(frame).select("prediction").collect()]
+
+    [plain] = said(row)
+    assert plain in (0, 1) and isinstance(plain, int)
+    assert said(row | {"Age": "30", "ServicesOpted": " 2.0 "}) == [plain]
+    assert said(row | {"FrequentFlyer": " Yes "}) == [plain]
+    assert len(said(row | {"Age": None, "FrequentFlyer": "Perhaps", "AnnualIncomeClass": "?"})) == 1
+
+
+def test_the_best_tree_of_the_sweep_gets_at_least_95_of_100_flowers_right(
+    prepared: Callable[..., spark_table.SparkPrepared],
+) -> None:
+    """At the seed of the course's own churn model; docs/mllib.md has others."""
+    table = mllib.Design(prepared(data="iris", seed=124))
+    _, points = offered.sweep()
+    every = objective(table, "accuracy", on_test=True)
+    best = max((every(number, Task(values)) for number, values in enumerate(points[:5])), key=lambda one: one.score)
+    assert best.metrics["test_accuracy"] >= 0.95
+    table.let_go()
+
+
+def test_what_is_kept_is_let_go(
+    session: Any, prepared: Callable[..., spark_table.SparkPrepared], tmp_path: Path
+) -> None:
+    before = session.sparkContext._jsc.getPersistentRDDs().size()
+    here = spark_table.prepare(session, spark_table.identify(options(data="iris", seed=7)), tmp_path)
+    made = mllib.Design(here)
+    assert session.sparkContext._jsc.getPersistentRDDs().size() > before
+    made.let_go()
+    here.let_go()
+    assert session.sparkContext._jsc.getPersistentRDDs().size() == before
+
+
+def test_names_of_tables_are_told_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.b.c").write_text("x")
+    names = ("main.sales.trips", "a.b.c", "a.b.csv", "sales.trips", "/x/main.sales.trips")
+    assert [name for name in names if spark_table.is_table_name(name)] == ["main.sales.trips"]
