@@ -215,7 +215,7 @@ def _log_prepared(step: Step, prepared: SparkPrepared) -> None:
     """Write what was decided of the table where `prepare` writes it."""
     run, contract, settings = step.run, prepared.contract, step.identity.settings
     origin = step.identity.sources[0].origin if step.identity.sources else settings.data
-    tracking.log_dataset(run, prepared.types, prepared.rows, origin, settings, step.identity.data_digest)
+    tracking.log_dataset(run, prepared.types, prepared.rows, origin, settings.data, step.identity.data_digest)
     run.frame("prepared/findings.csv", as_frame(prepared.findings))
     run.frame("prepared/breaches.csv", checks.as_frame(prepared.breaches))
     if settings.strict and prepared.findings:
