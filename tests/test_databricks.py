@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 RUNTIME = "15.4.x-scala2.12" if sys.version_info < (3, 12) else "16.4.x-scala2.12"
 CLUSTER = {"spark_version": RUNTIME, "node_type_id": "i3.xlarge", "num_workers": 1}
 OLD_CLUSTER = CLUSTER | {"spark_version": "12.2.x-cpu-ml-scala2.12"}
-LONGEST = 300
+LONGEST = 550
 EXPERIMENT = "/Users/name/hptuning_churn_prediction_model"
 FEW = {"max_evals": "2", "models": "logreg,dtc"}
 # What mlflow's client adds to a cluster in the Spark-job shape; in the other it stays beside `new_cluster`.
@@ -42,7 +42,8 @@ class Site:
         store.uri = behind
 
     def run(self, *command: str | Path, **variables: str) -> Any:
-        return self.store.run(*command, **self.workspace.variables | {"MLFLOW_EXPERIMENT_NAME": EXPERIMENT} | variables)
+        mine = {**self.workspace.variables, "MLFLOW_EXPERIMENT_NAME": EXPERIMENT, **variables}
+        return self.store.run(*command, timeout=LONGEST, **mine)
 
     def run_to_the_end(self, *command: str | Path) -> Any:
         """Run a command, and wait for the job that mlflow says it has submitted: it does not wait itself."""
@@ -208,9 +209,9 @@ def test_trials_run_in_the_drivers_session_and_no_other_is_started(site: Site, s
     # A JVM says this once, when its session begins.
     assert job_in(site, "spark").out.count("Setting default log level") == 1
     [version] = site.store.versions(SHAPES["spark"]).values()
-    settings = site.workspace.files / "WorkspaceInternal" / "Mlflow" / "Artifacts"
-    [found] = settings.glob(f"*/Runs/{version.run_id}/settings.json")
-    assert json.loads(found.read_text(encoding="utf-8"))["own"]["engine"] == "spark"
+    artifacts = site.workspace.files / "WorkspaceInternal" / "Mlflow" / "Artifacts"
+    [settings] = artifacts.glob(f"*/Runs/{version.run_id}/artifacts/settings.json")
+    assert json.loads(settings.read_text(encoding="utf-8"))["own"]["engine"] == "spark"
 
 
 # What goes wrong on the cluster, and on the way to it.
@@ -284,83 +285,90 @@ TO_A_STORE = (
     "DATABRICKS_TOKEN, or to databricks://PROFILE."
 )
 WRONG = {
-    "no token": ({"DATABRICKS_TOKEN": ""}, [], f"DATABRICKS_TOKEN: there is none for {{host}}; {NO_CREDENTIALS}"),
+    "no token": ({"DATABRICKS_TOKEN": ""}, f"DATABRICKS_TOKEN: there is none for {{host}}; {NO_CREDENTIALS}"),
     "no workspace": (
         {"DATABRICKS_TOKEN": "", "DATABRICKS_HOST": ""},
-        [],
         f"DATABRICKS_HOST: not set; {NO_CREDENTIALS}",
+    ),
+    "no such profile": (
+        {"MLFLOW_TRACKING_URI": "databricks://work"},
+        f"DATABRICKS_HOST: ~/.databrickscfg has no profile 'work' with a host; {NO_CREDENTIALS}",
     ),
     "a wrong token": (
         {"DATABRICKS_TOKEN": "dapi-wrong"},
-        [],
-        "DATABRICKS_TOKEN: the workspace {host} refuses the token (Invalid access token); make another one on its "
-        "page Settings, Developer, or ask for the right to submit jobs.",
+        "DATABRICKS_TOKEN: the workspace {host} refuses the token (Invalid access token); make another one on its page "
+        "Settings, Developer, or ask for the right to submit jobs.",
     ),
     "nobody there": (
         {"DATABRICKS_HOST": "http://127.0.0.1:9"},
-        [],
         "DATABRICKS_HOST: no workspace answers at http://127.0.0.1:9 ([Errno 111] Connection refused); give the "
         "address that its pages have.",
     ),
     "a local store": (
         {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"},
-        [],
         f"MLFLOW_TRACKING_URI: 'sqlite:///mlflow.db' is no workspace, {TO_A_STORE}",
     ),
-    "no store": ({"MLFLOW_TRACKING_URI": ""}, [], f"MLFLOW_TRACKING_URI: it is not set, {TO_A_STORE}"),
-    "no experiment": (
-        {"MLFLOW_EXPERIMENT_NAME": ""},
-        [],
-        "MLFLOW_EXPERIMENT_NAME: a Databricks workspace has no default experiment; set it to a path of the workspace, "
-        "such as /Users/me@example.org/churn, or use mlflow run --experiment-name.",
-    ),
-    "an unknown step": (
-        {},
-        ["--step", "mian"],
-        "step: 'mian' is not known; use one of {steps}. Did you mean main?",
-    ),
-    "a step's own option": (
-        {},
-        ["--targt", "x"],
-        "No such option '--targt'. ...'--target'...; see {root}/steps/on_databricks.py --help.",
-    ),
-    "a file of this machine": (
-        {},
-        ["--data", "/home/me/my.csv", "--target", "y"],
-        "data: '/home/me/my.csv' lies on this machine, where the cluster cannot read it; copy it into a volume "
-        "(`databricks fs cp my.csv dbfs:/Volumes/CATALOG/SCHEMA/VOLUME/`) and give "
-        "/Volumes/CATALOG/SCHEMA/VOLUME/my.csv.",
-    ),
+    "no store": ({"MLFLOW_TRACKING_URI": ""}, f"MLFLOW_TRACKING_URI: it is not set, {TO_A_STORE}"),
 }
-
-
-@pytest.fixture(scope="module")
-def mistaken(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Any]]:
-    """Type every mistake, two at once."""
-    home = str(tmp_path_factory.mktemp("home"))
-    with ThreadPoolExecutor(2) as pool:
-        started = {
-            case: pool.submit(site.script, "--cluster", site.cluster, *options, HOME=home, **variables)
-            for case, (variables, options, _) in WRONG.items()
-        }
-        before = len(site.workspace.runs), {path.name for path in site.workspace.dbfs.rglob("*")}
-        [future.result() for future in started.values()]
-        assert before == (len(site.workspace.runs), {path.name for path in site.workspace.dbfs.rglob("*")})
-        yield lambda case: started[case].result()
 
 
 @pytest.mark.whole
 @pytest.mark.parametrize("case", WRONG)
-def test_mistakes_are_told_before_anything_is_sent(site: Site, mistaken: Callable[[str], Any], case: str) -> None:
-    done = mistaken(case)
-    steps = ", ".join(name for name in cli.OPTIONS if name != "databricks")
-    expected = WRONG[case][2].format(host=site.workspace.host, steps=steps, root=ROOT)
+def test_a_workspace_that_cannot_be_had_is_a_sentence(
+    site: Site, case: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    variables, sentence = WRONG[case]
+    for name, value in {**site.workspace.variables, "HOME": str(tmp_path), **variables}.items():
+        monkeypatch.setenv(name, value)
+    began = time.monotonic()
+    with pytest.raises(UserError, match=f"^{re.escape(sentence.format(host=site.workspace.host))}$"):
+        jobs.Workspace.of_the_environment()
+    # Their client tries for five minutes.
+    assert time.monotonic() - began < 60
+
+
+TYPED = {
+    "a wrong token": ({"DATABRICKS_TOKEN": "dapi-wrong"}, [], r"DATABRICKS_TOKEN: the workspace .* refuses the token"),
+    "a local store": (
+        {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"},
+        [],
+        r"MLFLOW_TRACKING_URI: 'sqlite:///mlflow\.db'",
+    ),
+    "no experiment": (
+        {"MLFLOW_EXPERIMENT_NAME": ""},
+        [],
+        r"MLFLOW_EXPERIMENT_NAME: a Databricks workspace has no default experiment; set it to a path of the workspace,",
+    ),
+    "another step's option": ({}, ["--step", "prepare", "--max_evals", "3"], r"No such option '--max_evals'"),
+}
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("case", TYPED)
+def test_mistakes_are_told_before_anything_is_sent(site: Site, case: str) -> None:
+    variables, options, sentence = TYPED[case]
+    before = len(site.workspace.runs), {path.name for path in site.workspace.dbfs.rglob("*")}
+    done = site.script("--cluster", site.cluster, *options, **variables)
     assert done.code == 2 and "Traceback" not in done.err
     [error] = done.errors
-    assert re.fullmatch(".*".join(map(re.escape, f"Error: {expected}".split("..."))), error), error
+    assert re.match(f"Error: {sentence}", error), error
+    assert before == (len(site.workspace.runs), {path.name for path in site.workspace.dbfs.rglob("*")})
 
 
 # The parts.
+
+
+def test_an_unknown_step_and_a_file_of_this_machine_are_refused() -> None:
+    with pytest.raises(UserError, match=r"^step: 'mian' is not known; use one of prepare, .* Did you mean main\?$"):
+        jobs.Order("mian", {}).check()
+    with pytest.raises(UserError, match=r"^step: 'databricks' is not known; "):
+        jobs.Order("databricks", {}).check()
+    with pytest.raises(
+        UserError,
+        match=r"^data: '/home/me/my\.csv' lies on this machine, where the cluster cannot read it; .* "
+        r"/Volumes/CATALOG/SCHEMA/VOLUME/my\.csv\.$",
+    ):
+        jobs.Order("main", {"data": "/home/me/my.csv"}).check()
 
 
 def test_a_step_s_options_are_handed_on_as_typed_and_no_others() -> None:

@@ -58,7 +58,7 @@ runpy.run_path(sys.argv[0], init_globals={"spark": session}, run_name="__main__"
 """
 RSYNC = """#!/bin/sh
 # rsync -a -v --ignore-existing SOURCE FOLDER, as mlflow writes it.
-[ "$1 $2 $3" = "-a -v --ignore-existing" ] && exec cp -n "$4" "$5"
+[ "$1 $2 $3" = "-a -v --ignore-existing" ] && { [ -e "$5/$(basename "$4")" ] || cp "$4" "$5"; }
 """
 
 
