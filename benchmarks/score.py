@@ -114,14 +114,14 @@ def limit(what: str, parts: int, model: str, rows: int) -> dict[str, float]:
     }
 
 
-def ours(options: list[str], folder: Path, rows: int) -> dict[str, float]:
+def ours(options: list[str], folder: Path, store: Path, rows: int) -> dict[str, float]:
     """Score the table by the entry point; return what it tracked, and the command's own seconds."""
     import pandas as pd
 
     output = folder / "scored.parquet"
     command = [sys.executable, str(ROOT / "steps" / "score.py"), "--model", MODEL, "--overwrite", "true"]
     began = time.perf_counter()
-    said = run_in(folder, [*command, "--data", str(folder / "rows.parquet"), "--output", str(output), *options])
+    said = run_in(store, [*command, "--data", str(folder / "rows.parquet"), "--output", str(output), *options])
     whole = time.perf_counter() - began
     [seconds] = re.findall(r" in ([0-9.]+) s \(", said)
     predicted = pd.read_parquet(output, columns=["prediction"])["prediction"]
@@ -159,13 +159,21 @@ def table_of(found: dict[str, list[dict[str, float]]], rows: int, what: str) -> 
 @click.command()
 @click.option("--rows", default=10_000_000, show_default=True, help="Rows to score.")
 @click.option("--repeats", default=3, show_default=True, help="Runs of each way; medians are shown.")
+@click.option("--store", help="Folder whose store has the champion [default: a new one, filled by `main`].")
 @click.option("--write", is_flag=True, help="Write the table into docs/score.md.")
 @click.option("--way", hidden=True)
 @click.option("--model", hidden=True)
 @click.option("--part", type=int, hidden=True)
 @click.option("--parts", type=int, hidden=True)
 def main(
-    rows: int, repeats: int, write: bool, way: str | None, model: str | None, part: int | None, parts: int | None
+    rows: int,
+    repeats: int,
+    store: str | None,
+    write: bool,
+    way: str | None,
+    model: str | None,
+    part: int | None,
+    parts: int | None,
 ) -> None:
     """Measure, print, and with --write record."""
     if way and model and part is not None and parts:
@@ -173,10 +181,11 @@ def main(
         return
     with tempfile.TemporaryDirectory(prefix="score-") as name:
         folder = Path(name)
-        said = run_in(folder, [sys.executable, str(ROOT / "steps" / "main.py"), "--data", "churn"])
-        [what] = re.findall(r"^tune_multi .*  (\S.*)$", said, re.MULTILINE)
+        if store is None:
+            run_in(folder, [sys.executable, str(ROOT / "steps" / "main.py"), "--data", "churn"])
+        place = Path(store or folder)
         write_table(folder / "rows.parquet", rows)
-        model_folder = champion(folder)
+        what, model_folder = champion(place)
         found: dict[str, list[dict[str, float]]] = {one: [] for one in (*BARE, *OURS)}
         # In turn, so that a machine whose speed drifts drifts for all.
         for _ in range(repeats):
@@ -184,7 +193,7 @@ def main(
                 found[one].append(limit(kind, processes, model_folder, rows))
                 print(one, found[one][-1], file=sys.stderr)
             for one, options in OURS.items():
-                found[one].append(ours(options, folder, rows))
+                found[one].append(ours(options, folder, place, rows))
                 print(one, found[one][-1], file=sys.stderr)
         # The same work: every way has predicted as many of the positive class.
         assert len({run["sum"] for runs in found.values() for run in runs}) == 1
@@ -194,13 +203,14 @@ def main(
         write_between(PAGE, MARKS, text)
 
 
-def champion(folder: Path) -> str:
-    """Return where the champion's model lies in a folder's store."""
+def champion(folder: Path) -> tuple[str, str]:
+    """Return what the champion of a folder's store is, and where it lies."""
     import mlflow
 
     client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
     version = client.get_model_version_by_alias("churn", "champion")
-    return str(client.get_logged_model(version.model_id).artifact_location)
+    model = client.get_logged_model(version.source.removeprefix("models:/"))
+    return str(version.description).partition(" of ")[0], str(model.artifact_location)
 
 
 if __name__ == "__main__":

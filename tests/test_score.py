@@ -68,20 +68,15 @@ def score(whole: Any, tables: Path) -> Iterator[Callable[[str], Any]]:
         pool.shutdown(cancel_futures=True)
 
 
-def run_of(store: Any, done: Any, data: str) -> Any:
-    """Return the run of a scoring that ended with what it printed, or with its sentence."""
-    said = done.errors[0].removeprefix("Error: ") if done.errors else ""
-    [run, *_] = [
-        run
-        for run in store.steps("score")
-        if run.data.tags.get("lifecycle.error", "") == said
-        and (not data or settings_of(store, run)["own"]["data"] == data)
-    ]
+def run_of(store: Any, **own: Any) -> Any:
+    """Return the one scoring whose own settings hold some values."""
+    [run] = [run for run in store.steps("score") if own.items() <= settings_of(store, run).items()]
     return run
 
 
 def settings_of(store: Any, run: Any) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((store.artifacts(run) / "settings.json").read_text(encoding="utf-8"))
+    path = store.artifacts(run) / "settings.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["own"] if path.exists() else {}
     return found
 
 
@@ -123,7 +118,7 @@ def test_a_sample_alone_is_enough_and_its_rows_go_with_the_run(
     done = score("regression").well()
     assert "score: 500 rows by models:/ecommerce/1 in " in done.out
     assert done.out.rstrip().endswith("written to predictions.parquet of the run.")
-    run = run_of(whole.store, done, str(project / "data" / "ecommerce.csv"))
+    run = run_of(whole.store, data=str(project / "data" / "ecommerce.csv"))
     rows = pd.read_csv(project / "data" / "ecommerce.csv")
     found = pd.read_parquet(whole.store.artifacts(run) / "predictions.parquet")
     pd.testing.assert_frame_equal(
@@ -134,8 +129,8 @@ def test_a_sample_alone_is_enough_and_its_rows_go_with_the_run(
 def test_the_run_says_what_was_scored_by_what(
     score: Callable[[str], Any], whole: Any, tables: Path, project: Path
 ) -> None:
-    done = score("one").well()
-    run = run_of(whole.store, done, str(tables / "many.parquet"))
+    score("one").well()
+    run = run_of(whole.store, output=str(tables / "one.parquet"))
     assert run.info.status == "FINISHED"
     digest = hashlib.sha256((tables / "many.parquet").read_bytes()).hexdigest()
     tags = run.data.tags
@@ -150,7 +145,7 @@ def test_the_run_says_what_was_scored_by_what(
     [dataset] = run.inputs.dataset_inputs
     assert (dataset.dataset.name, dataset.dataset.digest) == ("many.parquet", digest[:36])
     assert [(tag.key, tag.value) for tag in dataset.tags] == [("mlflow.data.context", "scoring")]
-    own = settings_of(whole.store, run)["own"]
+    own = settings_of(whole.store, run)
     assert (own["model"], own["engine"], own["parallelism"]) == ("models:/churn/1", "local", 1)
     assert pd.read_csv(whole.store.artifacts(run) / "breaches.csv").empty
 
@@ -161,7 +156,7 @@ def test_warnings_of_the_contract_are_told_and_kept(score: Callable[[str], Any],
         "score: warning new_level: the column 'BookedHotelOrNot' holds 1 level that training does not have" in done.out
     )
     assert "score: warning above: the column 'Age' is over" in done.out
-    run = run_of(whole.store, done, str(tables / "odd.csv"))
+    run = run_of(whole.store, data=str(tables / "odd.csv"))
     breaches = pd.read_csv(whole.store.artifacts(run) / "breaches.csv")
     assert sorted(zip(breaches["code"], breaches["count"], strict=True)) == [("above", 20), ("new_level", 20)]
     assert len(pd.read_parquet(whole.store.artifacts(run) / "predictions.parquet")) == 20

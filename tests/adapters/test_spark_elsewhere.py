@@ -113,7 +113,8 @@ def test_a_cluster_gives_the_same_records_and_an_executor_or_worker_that_dies_co
         os.kill(parent_of(executor_of(appeared(tmp_path / "pid2"))), signal.SIGKILL)
         last = [future.result(120) for future in futures]
     assert (last[0].status, [record.status for record in last[1:]]) == (FAILED, [FINISHED] * 4)
-    assert last[0].error.startswith("the executor was lost (")
+    # Spark would try it again, if the trial let it: a worker's end is not counted as the task's failure.
+    assert last[0].error.startswith(("the worker died, and the trial is not tried again", "the executor was lost ("))
     assert records[0].status == FAILED
     assert records[0].error.startswith("the executor was lost (")
     assert [record.status for record in [*records[1:], *after]] == [FINISHED] * 10
