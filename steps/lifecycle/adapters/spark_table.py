@@ -740,7 +740,7 @@ def _label_counts(rows: "DataFrame", folds: int, classes: int, labelled: bool) -
 
 
 def features_of(rows: "DataFrame", contract: Contract, *more: str) -> "DataFrame":
-    """Return rows as models read them: numbers, times and texts, the target's own labels or values, and more columns."""
+    """Return rows as models read them, with the target's own labels or values, and more columns."""
     features = [column for column in contract.columns if column.name in contract.features]
     cells = [
         f"{sparksql.feature_sql(column, contract.missing_words)} AS {sparksql.quoted(column.name)}"

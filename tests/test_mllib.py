@@ -1,0 +1,129 @@
+"""The sweep of iris by the real entry point, as a run and as a registered model."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytestmark = pytest.mark.whole
+POINTS = [(bins, depth) for bins in (5, 7, 9, 11, 13, 15) for depth in (2, 3, 4)]
+
+
+@pytest.fixture(scope="module")
+def swept(new_store: Callable[[], Any]) -> Any:
+    """One run of `tune_mllib` with no parameter, on a new store."""
+    if shutil.which("java") is None:
+        pytest.skip("Spark needs Java, and there is none on PATH")
+    store = new_store()
+    done = store.script("tune_mllib").well()
+    assert "Traceback" not in done.err
+    assert "tune_mllib: classification, target 'species', 117 training and 33 test rows (hash), 4 features" in done.out
+    return store
+
+
+def trials_of(store: Any) -> list[Any]:
+    [run] = store.steps("tune_mllib")
+    return sorted(store.children(run.info.run_id), key=lambda trial: trial.info.run_name)
+
+
+def test_each_combination_is_a_child_run_with_its_scores(swept: Any) -> None:
+    trials = trials_of(swept)
+    assert [(int(t.data.params["maxBins"]), int(t.data.params["maxDepth"])) for t in trials] == POINTS
+    for trial in trials:
+        assert trial.info.status == "FINISHED"
+        assert {"cv_accuracy", "cv_accuracy_std", "cv_f1_macro", "cv_f1_macro_std", "fit_seconds"} <= set(
+            trial.data.metrics
+        )
+        # The test rows are the winner's alone.
+        assert not [name for name in trial.data.metrics if name.startswith("test")]
+        assert trial.data.params["impurity"] == "gini"
+    assert max(trial.data.metrics["cv_accuracy"] for trial in trials) >= 0.95
+
+
+def test_the_winner_is_the_simplest_within_one_standard_error(swept: Any) -> None:
+    [run] = swept.steps("tune_mllib")
+    trials = [trial.data.metrics for trial in trials_of(swept)]
+    best = max(trials, key=lambda trial: trial["cv_f1_macro"])
+    # Of five folds: the deviation has the divisor n, the error wants n - 1.
+    bound = best["cv_f1_macro"] - best["cv_f1_macro_std"] / np.sqrt(4)
+    octaves = {
+        number: (round(np.log2(trial["size_mb"] * 1e6)), -trial["cv_f1_macro"], number)
+        for number, trial in enumerate(trials)
+        if trial["cv_f1_macro"] >= bound
+    }
+    winner = min(octaves, key=lambda number: octaves[number])
+    assert run.data.tags["lifecycle.best_trial"] == str(winner)
+    assert (run.data.params["best_maxBins"], run.data.params["best_maxDepth"]) == tuple(map(str, POINTS[winner]))
+    assert run.data.metrics["cv_f1_macro"] == trials[winner]["cv_f1_macro"]
+
+
+def test_the_run_says_what_it_is_worth(swept: Any) -> None:
+    [run] = swept.steps("tune_mllib")
+    metrics, tags = run.data.metrics, run.data.tags
+    assert metrics["trials"] == 18 and metrics["failed_trials"] == 0
+    for name in ("accuracy", "f1_macro", "precision_macro", "recall_macro", "roc_auc_ovr"):
+        assert metrics[f"test_{name}"] > metrics[f"dummy_test_{name}"], name
+    assert metrics["test_accuracy"] == pytest.approx(31 / 33)
+    assert metrics["dummy_cv_accuracy"] < 0.5 and metrics["dummy_test_roc_auc_ovr"] == 0.5
+    assert "lifecycle.test_read" in tags and "optimistic" not in tags
+    settings = json.loads((swept.artifacts(run) / "settings.json").read_text(encoding="utf-8"))
+    assert settings["own"]["sweep"] is True and settings["table"]["split"] == "hash"
+
+
+def test_the_contour_is_of_the_trials(swept: Any) -> None:
+    [run] = swept.steps("tune_mllib")
+    frame = pd.read_csv(swept.artifacts(run) / "contour.csv")
+    assert list(zip(frame["maxBins"], frame["maxDepth"], strict=True)) == POINTS
+    expected = [trial.data.metrics["cv_accuracy"] for trial in trials_of(swept)]
+    np.testing.assert_allclose(frame["score"], expected)
+    assert (swept.artifacts(run) / "figures" / "contour.png").stat().st_size > 10_000
+
+
+def test_nothing_lies_beside_the_store(swept: Any) -> None:
+    there = {path.name for path in swept.folder.iterdir()} - {"mlflow.db-wal", "mlflow.db-shm"}
+    assert there == {"mlflow.db", "mlruns"}
+    [run] = swept.steps("tune_mllib")
+    assert {path.name for path in (swept.artifacts(run) / "prepared").iterdir()} == {
+        *("contract.json", "profile.csv", "findings.csv", "breaches.csv")
+    }
+
+
+def test_done_before_it_is_taken_over_without_spark(swept: Any) -> None:
+    done = swept.script("tune_mllib", JAVA_TOOL_OPTIONS="-version").well()
+    assert "tune_mllib: done before in run" in done.out
+    assert "Spark" not in done.err
+    swept.client.delete_run(max(swept.steps("tune_mllib"), key=lambda run: run.info.start_time).info.run_id)
+
+
+def test_the_winner_is_registered_and_says_the_flowers_names(swept: Any, project: Path) -> None:
+    [run] = swept.steps("tune_mllib")
+    done = swept.script("register", "--data", "iris", "--split", "hash").well()
+    assert "decision tree of Spark of tune_mllib registered as models:/iris/1" in done.out
+    [version] = swept.versions("iris").values()
+    assert (version.run_id, version.current_stage) == (run.info.run_id, "Production")
+    [model] = swept.models(run.info.run_id)
+    folder = Path(model.artifact_location.removeprefix("file://"))
+    contract = json.loads((folder / "extra_files" / "contract.json").read_text(encoding="utf-8"))
+    assert contract["classes"] == ["setosa", "versicolor", "virginica"]
+    lines = (folder / "requirements.txt").read_text(encoding="utf-8").split()
+    assert {line.partition("==")[0] for line in lines} >= {"mlflow", "pyspark"}
+    rows = pd.read_csv(project / "data" / "iris.csv")
+    script = swept.folder.parent / f"{swept.folder.name}.py"
+    script.write_text(
+        "import sys, json, mlflow, pandas\n"
+        "model = mlflow.pyfunc.load_model('models:/iris@champion')\n"
+        "rows = pandas.read_csv(sys.argv[1]).drop(columns='species')\n"
+        "rows.loc[0, 'petal_length'] = None\n"
+        "print('\\n' + json.dumps(list(model.predict(rows))))\n"
+    )
+    said = swept.run(
+        sys.executable, script, project / "data" / "iris.csv", MLFLOW_TRACKING_URI=swept.uri, SPARK_LOCAL_IP="127.0.0.1"
+    ).well()
+    predicted = json.loads(said.out.splitlines()[-1])
+    assert np.mean(np.array(predicted) == rows["species"]) >= 0.95
