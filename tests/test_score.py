@@ -31,7 +31,6 @@ def tables(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     few = rows.head(20).drop(columns="row_id")
     few.assign(BookedHotelOrNot="Perhaps", Age=99).to_csv(folder / "odd.csv", index=False)
     few.assign(Age="old").to_csv(folder / "words.csv", index=False)
-    few.head(0).to_csv(folder / "empty.csv", index=False)
     few.drop(columns=["Age", "Target"]).to_csv(folder / "lacking.csv", index=False)
     few.to_csv(folder / "few.csv", index=False)
     (folder / "taken.parquet").write_text("what was there", encoding="utf-8")
@@ -51,7 +50,6 @@ COMMANDS = {
     "no model": ["--data", "{tables}/few.csv"],
     "no version": ["--model", "models:/churn/99"],
     "words": ["--data", "{tables}/words.csv", *CHURN, "--output", "{tables}/words.parquet"],
-    "empty": ["--data", "{tables}/empty.csv", *CHURN],
     "lacking": ["--data", "{tables}/lacking.csv", *CHURN],
 }
 
@@ -184,7 +182,6 @@ def test_warnings_of_the_contract_are_told_and_kept(score: Callable[[str], Any],
             "data: the table breaks the contract of the training table: the column 'Age' is numeric, but holds what is "
             "not a number in 20 of 20 rows (100.0%), such as 'old'; mend it, for example by query.",
         ),
-        ("empty", "data: '{tables}/empty.csv' has no rows; give a table with rows."),
         (
             "lacking",
             "data: the table breaks the contract of the training table: the column 'Age' is absent; mend it, for "
