@@ -4,7 +4,7 @@ The expressions ask for no type: a column may be of numbers in the table, of tex
 where every cell of a batch is missing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lifecycle.cells import plain_pattern, sentinels
@@ -107,32 +107,44 @@ def java_form(form: str) -> str:
     return form
 
 
-def level_sql(name: str, missing_words: Sequence[str]) -> str:
-    """Return the SQL of a cell as the text of its level, as `lifecycle.columns.level_of` writes it."""
+def level_sql(name: str, missing_words: Sequence[str], kind: str = "") -> str:
+    """Return the SQL of a cell as the text of its level, as `lifecycle.columns.level_of` writes it.
+
+    Parameters
+    ----------
+    name : str
+        Of the column.
+    missing_words : sequence of str
+        Texts that stand for a missing cell.
+    kind : str, optional
+        What the cells are of, as `lifecycle.roles.kind_of` says, where it is known; it saves time.
+    """
     text, cell = text_of(name, missing_words), quoted(name)
-    number = f"nanvl(try_cast({cell} AS DOUBLE), CAST(NULL AS DOUBLE))"
+    words = f"CASE lower({text}) WHEN 'true' THEN 'True' WHEN 'false' THEN 'False' ELSE {text} END"
+    if kind and kind != REAL:
+        return words
+    # Not every type can be cast to a number, but every one to a text.
+    read = cell if kind else f"CAST({cell} AS STRING)"
+    number = f"nanvl(try_cast({read} AS DOUBLE), CAST(NULL AS DOUBLE))"
     plain = f"{number} = rint({number}) AND abs({number}) < 1e37"
     # A decimal is made of the digits that are shown, of which 2**53 and more have too few.
     whole = f"CAST(coalesce(try_cast({number} AS BIGINT), try_cast({number} AS DECIMAL(38, 0))) AS STRING)"
-    words = f"CASE lower({text}) WHEN 'true' THEN 'True' WHEN 'false' THEN 'False' ELSE {text} END"
+    real = f"CASE WHEN {plain} THEN {whole} ELSE {_python_real(cell, number)} END"
+    absent = ", ".join(literal(word) for word in missing_words)
+    real = f"CASE WHEN {real} NOT IN ({absent}) THEN {real} END" if absent else real
     # The type is known when the query is planned, so that one of the two is all that is ever computed.
-    real = f"CASE WHEN {plain} THEN {whole} ELSE {_python_real(name)} END"
-    unless = ", ".join(literal(word) for word in missing_words)
-    shown = f"CASE WHEN {real} NOT IN ({unless}) THEN {real} END" if unless else real
-    return f"CASE WHEN typeof({cell}) IN ('double', 'float') THEN {shown} ELSE {words} END"
+    return real if kind else f"CASE WHEN typeof({cell}) IN ('double', 'float') THEN {real} ELSE {words} END"
 
 
-def _python_real(name: str) -> str:
+def _python_real(cell: str, number: str) -> str:
     """Return the SQL of a fraction as Python and duckdb write it: Java has exponents sooner, and writes them apart."""
-    text = f"CAST({quoted(name)} AS STRING)"
-    number = f"nanvl(try_cast({quoted(name)} AS DOUBLE), CAST(NULL AS DOUBLE))"
-    small = f"abs({number}) < 1e-4"
+    text = f"CAST({cell} AS STRING)"
     # 1.5E-7 becomes 1.5e-07, 1.0E-7 becomes 1e-07.
     exponent = f"regexp_replace(regexp_replace(lower({text}), '\\\\.0e', 'e'), 'e-([0-9])$', 'e-0$1')"
     # 1.5E-4 and 1.25E7 become 0.00015 and 12500000: all digits, and no more.
-    places = f"CAST(try_cast({text} AS DECIMAL(38, 20)) AS STRING)"
-    digits = f"regexp_replace({places}, '0+$', '')"
-    return f"CASE WHEN instr({text}, 'E') = 0 THEN {text} WHEN {small} THEN {exponent} ELSE {digits} END"
+    digits = f"regexp_replace(CAST(try_cast({text} AS DECIMAL(38, 20)) AS STRING), '0+$', '')"
+    shown = f"CASE WHEN instr({text}, 'E') = 0 THEN {text} WHEN abs({number}) < 1e-4 THEN {exponent} ELSE {digits} END"
+    return f"CASE WHEN {number} IS NOT NULL THEN {shown} END"
 
 
 def value_sql(name: str, kind: str, reading: Reading | None, missing_words: Sequence[str]) -> str:
@@ -261,12 +273,19 @@ def place_sql(name: str, classes: Sequence[Any], missing_words: Sequence[str]) -
     return f"CAST(nullif(array_position(array({labels}), {level_sql(name, missing_words)}), 0) - 1 AS DOUBLE)"
 
 
-def content_sql(names: Sequence[str], missing_words: Sequence[str]) -> str:
+def content_sql(kinds: Mapping[str, str], missing_words: Sequence[str]) -> str:
     """Return the SQL of a digest of a row's content, 64 bits as a BIGINT; equal rows have equal ones.
 
     Of the columns by name, so that their order does not count.
+
+    Parameters
+    ----------
+    kinds : mapping of str to str
+        The columns, and what their cells are of.
+    missing_words : sequence of str
+        Texts that stand for a missing cell.
     """
-    cells = ", ".join(f"coalesce({level_sql(name, missing_words)}, '\\0')" for name in sorted(names))
+    cells = ", ".join(f"coalesce({level_sql(name, missing_words, kinds[name])}, '\\0')" for name in sorted(kinds))
     whole = f"md5(encode(concat_ws('\x1f', {cells}), 'UTF-8'))"
     # The second half of the digest, its bytes the other way round, as the other engine takes it for a number.
     pairs = ", ".join(f"substr(digest, {place}, 2)" for place in range(31, 16, -2))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,11 @@ def test_a_table_is_prepared_as_prepare_does(
 ) -> None:
     typed = {"data": str(strange)} | TABLES[name]
     here, there = prepared(**typed), ordinary(tmp_path, **typed)
-    assert here.contract == there.prepared.contract
+    # Spark knows no nanoseconds.
+    columns = [
+        replace(one, type=one.type.replace("TIMESTAMP_NS", "TIMESTAMP")) for one in there.prepared.contract.columns
+    ]
+    assert here.contract == replace(there.prepared.contract, columns=tuple(columns))
     assert {one.code: (one.column, one.count) for one in here.findings} == {
         one.code: (one.column, one.count) for one in there.findings
     }

@@ -134,6 +134,7 @@ def own_settings(cores: int) -> dict[str, str]:
         "spark.driver.memory": f"{max(int(gigabytes / 3), 1)}g",
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
+        spark_table.NANOSECONDS: "true",
         "spark.sql.shuffle.partitions": str(2 * cores),
         "spark.sql.ui.retainedExecutions": "1",
     }

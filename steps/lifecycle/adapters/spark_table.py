@@ -22,7 +22,7 @@ from lifecycle.adapters.places import kind_of as kind_of_file
 from lifecycle.adapters.preparation import workplace
 from lifecycle.adapters.relation import EXACT_ROWS, EXAMPLES
 from lifecycle.adapters.steps import Identity
-from lifecycle.audit import AUDITED_ROWS, Finding, giveaways, separable, twins
+from lifecycle.audit import AUDITED_ROWS, Finding, crossing, giveaways, separable, twins
 from lifecycle.cells import Cells, Counts, Observed
 from lifecycle.checks import Breach
 from lifecycle.columns import level_of
@@ -42,7 +42,7 @@ from lifecycle.contract import (
     labels_of,
 )
 from lifecycle.errors import UserError, listed
-from lifecycle.roles import BOOLEAN, INTEGER, NESTED, REAL, TIME, WORDS, Reading, Summary, kind_of
+from lifecycle.roles import BOOLEAN, INTEGER, NESTED, REAL, TIME, WORDS, Reading, Summary, kind_of, looks_like_id
 from lifecycle.settings import FOLD_COLUMN, TWIN_COLUMN, TableSettings
 from lifecycle.split import DEALT_ROWS, deal, hashed_texts
 from lifecycle.table import check_folds, check_numbers, check_test_rows, describe, reading_of
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 # Columns of ours beside the table's.
 KEY, HASH, FOLD, PLACE = "__key__", "__hash__", FOLD_COLUMN, "__label__"
 TABLE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*){2}")
+NANOSECONDS = "spark.sql.legacy.parquet.nanosAsLong"
 # Columns summarised in one pass: the text of a plan grows with them, and Java takes no method of any length.
 AT_ONCE = 20
 
@@ -172,11 +173,35 @@ def _file(session: "SparkSession", source: sources.Source, settings: TableSettin
     if source.kind == "csv":
         return _csv(session, source, settings, folder)
     if source.kind == "parquet":
-        return session.read.option("mergeSchema", len(source.files) > 1).parquet(*map(_uri, source.files))
+        return _parquet(session, source)
     raise UserError(
         f"{source.option}: tune_mllib reads CSV, Parquet and tables of a catalog, and {source.shown!r} is "
         f"{source.kind_name}; write it as Parquet first."
     )
+
+
+def _parquet(session: "SparkSession", source: sources.Source) -> "DataFrame":
+    """Read Parquet files; times in nanoseconds, which pandas writes and Spark does not know, in microseconds."""
+    import pyarrow.parquet as pq
+    from pyspark.errors import PySparkException
+
+    fields = pq.read_schema(source.files[0])
+    fine = {field.name: field.type.tz for field in fields if str(field.type).startswith("timestamp[ns")}
+    if fine and session.conf.get(NANOSECONDS, "false") != "true":
+        raise UserError(
+            f"{source.option}: {next(iter(fine))!r} holds times in nanoseconds, which this session of Spark does not "
+            f"read; set {NANOSECONDS} to true in it, or write them in microseconds."
+        )
+    try:
+        table = session.read.option("mergeSchema", len(source.files) > 1).parquet(*map(_uri, source.files))
+    except PySparkException as error:
+        raise UserError(
+            f"{source.option}: Spark cannot read {source.shown!r} ({_said(error)}); mend the files, or give others."
+        ) from error
+    for name, zone in fine.items():
+        moment = f"timestamp_micros({sparksql.quoted(name)} div 1000)"
+        table = table.withColumn(name, expression(moment if zone else f"CAST({moment} AS TIMESTAMP_NTZ)"))
+    return table
 
 
 def _uri(path: Path) -> str:
@@ -332,7 +357,7 @@ class SparkRows:
 
     def levels(self, name: str) -> list[str]:
         """Return the different levels of a column as texts, sorted."""
-        level = sparksql.level_sql(name, self.missing_words)
+        level = sparksql.level_sql(name, self.missing_words, kind_of(self.types[name]))
         rows = self.frame.selectExpr(f"{level} AS level").distinct().collect()
         return sorted(row[0] for row in rows if row[0] is not None)
 
@@ -597,6 +622,7 @@ def _prepared(
     findings = (
         *findings,
         *twins(_twins(train, test, contract), test_rows),
+        *_crossings(train, test, contract, summaries),
         *giveaways(sample, sample[contract.target], contract, settings.seed),
         *separable(sample, held, contract, settings.seed),
     )
@@ -627,7 +653,8 @@ def _wrapping(session: "SparkSession") -> Iterator[None]:
 def _keyed(session: "SparkSession", table: "DataFrame", settings: TableSettings, words: Sequence[str]) -> "DataFrame":
     """Add the hash by which rows are split."""
     if not settings.split_column:
-        keyed = table.withColumn(KEY, expression(sparksql.content_sql(table.columns, words)))
+        kinds = {name: kind_of(sparksql.sql_type(kind)) for name, kind in table.dtypes}
+        keyed = table.withColumn(KEY, expression(sparksql.content_sql(kinds, words)))
         with _wrapping(session):
             return keyed.withColumn(HASH, expression(sparksql.hash_sql(KEY, settings.seed))).drop(KEY)
     from pyspark.sql import functions as F
@@ -769,6 +796,27 @@ def _twins(train: SparkRows, test: SparkRows, contract: Contract) -> int:
     digest = f"{sparksql.row_sql(contract)} AS digest"
     known = train.frame.selectExpr(digest).distinct()
     return int(test.frame.selectExpr(digest).join(known, "digest", "left_semi").count())
+
+
+def _crossings(
+    train: SparkRows, test: SparkRows, contract: Contract, summaries: Mapping[str, Summary]
+) -> Iterator[Finding]:
+    """Count the test rows whose group or whose time is in training too, by the columns that say so."""
+    for column in contract.columns:
+        name, summary = column.name, summaries[column.name]
+        times = column.role == DATETIME
+        # Entities have a few rows each; what has many is a category.
+        entities = looks_like_id(name) and summary.rows / 50 <= summary.distinct <= 0.95 * summary.rows
+        if name not in test.types or not (times or entities):
+            continue
+        if times:
+            cell = test.value(name, Reading(DATETIME, column.format))
+            asked = f"count_if({cell} <= TIMESTAMP_NTZ {sparksql.literal(column.last)})"
+            count = int(test.frame.selectExpr(asked).collect()[0][0])
+        else:
+            known = train.frame.selectExpr(f"{train.value(name)} AS cell").distinct()
+            count = int(test.frame.selectExpr(f"{test.value(name)} AS cell").join(known, "cell", "left_semi").count())
+        yield from crossing("hash", name, count, len(test), times)
 
 
 def with_twins(prepared: SparkPrepared) -> "DataFrame":
