@@ -23,7 +23,7 @@ def main(options: cli.Options) -> None:
             "step": "databricks",
             "of": order.step,
             "options": sources.logged(order.given),
-            "cluster": cluster.specification,
+            "cluster": cluster.logged,
             "libraries": cluster.libraries,
         }
     )

@@ -115,7 +115,7 @@ def submitted(site: Site, scratch: Path) -> Iterator[Callable[[str], Any]]:
     common = [mlflow, "run", scratch, "--env-manager", "local", "--experiment-name", EXPERIMENT]
     commands = {
         "spark": [*common, "-e", "databricks", "-P", f"cluster={site.cluster}", "-P", "engine=spark"]
-        + given(data="spark_catalog.shop.customers", target="Target", name="main.shop.churn", parallelism="2"),
+        + given(data="spark_catalog.shop.customers", target="Target", name="main.shop.churn", parallelism="1"),
         "shell": [*common, "--backend", "databricks", "--backend-config", old]
         + given(data="dbfs:/FileStore/customer_travel.csv", target="Target", name="main.shop.churn_by_shell"),
     }

@@ -116,3 +116,9 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_a_policy_may_fill_in_the_machines(written: Any) -> None:
     given = {"spark_version": "15.4.x-scala2.12", "policy_id": "ABCDEF"}
     assert clusters.read(written(given)).specification == given
+
+
+def test_what_is_logged_of_a_cluster_holds_no_secret(written: Any) -> None:
+    cluster = clusters.read(written(GOOD | {"spark_env_vars": {"PGPASSWORD": "s3cr3t"}, "custom_tags": {"team": "a"}}))
+    assert cluster.specification["spark_env_vars"] == {"PGPASSWORD": "s3cr3t"}
+    assert cluster.logged == GOOD | {"spark_env_vars": ["PGPASSWORD"], "custom_tags": {"team": "a"}}

@@ -34,6 +34,12 @@ class Cluster:
     specification: dict[str, Any]
     libraries: list[str]
 
+    @property
+    def logged(self) -> dict[str, Any]:
+        """The specification as a run's page may show it: of variables and Spark's settings the names alone."""
+        hidden = {name: sorted(self.specification.get(name) or ()) for name in ("spark_env_vars", "spark_conf")}
+        return self.specification | {name: names for name, names in hidden.items() if names}
+
 
 def read(asked: str) -> Cluster:
     """Read a cluster's file: the specification itself, or one with `new_cluster` and `libraries` in it.
