@@ -95,7 +95,7 @@ def test_nothing_lies_beside_the_store(swept: Any) -> None:
 
 
 def test_done_before_it_is_taken_over_without_spark(swept: Any) -> None:
-    done = swept.script("tune_mllib", JAVA_TOOL_OPTIONS="-version").well()
+    done = swept.script("tune_mllib").well()
     assert "tune_mllib: done before in run" in done.out
     assert "Spark" not in done.err
     swept.client.delete_run(max(swept.steps("tune_mllib"), key=lambda run: run.info.start_time).info.run_id)

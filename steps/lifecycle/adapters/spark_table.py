@@ -655,8 +655,7 @@ def _keyed(session: "SparkSession", table: "DataFrame", settings: TableSettings,
     if not settings.split_column:
         kinds = {name: kind_of(sparksql.sql_type(kind)) for name, kind in table.dtypes}
         keyed = table.withColumn(KEY, expression(sparksql.content_sql(kinds, words)))
-        with _wrapping(session):
-            return keyed.withColumn(HASH, expression(sparksql.hash_sql(KEY, settings.seed))).drop(KEY)
+        return _hashed(session, keyed.withColumn(HASH, expression(sparksql.half_sql(KEY))).drop(KEY), HASH, settings)
     from pyspark.sql import functions as F
 
     seed = settings.seed
@@ -667,6 +666,14 @@ def _keyed(session: "SparkSession", table: "DataFrame", settings: TableSettings,
 
     level = sparksql.level_sql(settings.split_column, words)
     return table.withColumn(HASH, hashed(F.expr(f"coalesce({level}, '')")))
+
+
+def _hashed(session: "SparkSession", table: "DataFrame", column: str, settings: TableSettings) -> "DataFrame":
+    """Put the hash of a column of 64 bits by the seed in its place."""
+    with _wrapping(session):
+        for step in sparksql.hash_sqls(column, settings.seed):
+            table = table.withColumn(column, expression(step))
+    return table
 
 
 def _target(raw: SparkRows, settings: TableSettings) -> "tuple[str, pd.Series[Any], str]":
@@ -734,8 +741,7 @@ def _folded(
 ) -> "DataFrame":
     """Give every training row its fold by the hash of its hash, as `lifecycle.split.assign_folds` does."""
     again = "__again__"
-    with _wrapping(session):
-        hashed = train.withColumn(again, expression(sparksql.hash_sql(HASH, settings.seed)))
+    hashed = _hashed(session, train.withColumn(again, expression(HASH)), again, settings)
     if rows > DEALT_ROWS:
         folded = hashed.withColumn(FOLD, expression(sparksql.fold_sql(again, settings.folds)))
     else:
