@@ -19,7 +19,7 @@ import requests
 import yaml
 from workspace import TOKEN, JobRun, Refused, Workspace, checked
 
-from lifecycle.adapters import cli, clusters, driver, jobs, places, registry, sources, spark
+from lifecycle.adapters import cli, clusters, driver, jobs, outputs, places, registry, sources, spark
 from lifecycle.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -561,12 +561,14 @@ def test_a_job_of_the_bundle_is_one_that_the_api_takes_and_the_project_knows(nam
     project, script, *options = task["spark_python_task"]["parameters"]
     assert project == "${workspace.file_path}"
     step = Path(script).stem
-    if step not in cli.OPTIONS:
-        pytest.skip(f"there is no entry point {step} here")
     assert (ROOT / script).is_file()
     assert dict(zip(options[::2], options[1::2], strict=True)).keys() == {
         f"--{one}" for one in cli.given(step, options)
     }
+
+
+def test_the_bundle_writes_scored_rows_where_scoring_can() -> None:
+    assert Path(BUNDLE["variables"]["output"]["default"]).suffix in outputs.SUFFIXES
 
 
 def test_every_variable_of_the_bundle_is_declared_and_used() -> None:

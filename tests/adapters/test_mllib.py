@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from lifecycle import mllib as offered
-from lifecycle.adapters import cli, mllib, preparation, spark_table, steps
+from lifecycle.adapters import cli, mllib, preparation, sources, spark_table, steps
 from lifecycle.errors import UserError
 from lifecycle.metrics import metrics_for, resolve_metric
 from lifecycle.trials import FINISHED, Task
@@ -345,4 +345,4 @@ def test_names_of_tables_are_told_from_files(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.b.c").write_text("x")
     names = ("main.sales.trips", "a.b.c", "a.b.csv", "sales.trips", "/x/main.sales.trips")
-    assert [name for name in names if spark_table.is_table_name(name)] == ["main.sales.trips"]
+    assert [name for name in names if sources.is_cataloged(name)] == ["main.sales.trips"]

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from lifecycle import checks, figures, mllib, sparksql
-from lifecycle.adapters import catalog, finals, flavors, local, searches, spark, spark_table, steps, tracking
+from lifecycle.adapters import catalog, finals, flavors, local, searches, sources, spark, spark_table, steps, tracking
 from lifecycle.adapters.cli import Options
 from lifecycle.adapters.code import pinned
 from lifecycle.adapters.memory import Heartbeat
@@ -154,7 +154,7 @@ def run(options: Options) -> None:
         For a mistake in the options or the table, and where no trial finished.
     """
     check(options)
-    if spark_table.is_table_name(options["data"]):
+    if sources.is_cataloged(options["data"]):
         with session_for(options["parallelism"]) as session:
             _track(options, spark_table.identify(options, session), session)
     else:

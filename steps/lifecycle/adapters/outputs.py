@@ -14,8 +14,6 @@ from lifecycle.errors import UserError
 
 PARQUET, DELTA, TABLE = "parquet", "delta", "table"
 SUFFIXES = {".parquet": PARQUET, ".pq": PARQUET, ".delta": DELTA}
-# As Unity Catalog names a table: catalog, schema, table.
-TABLE_NAME = re.compile(r"[\w-]+(\.[\w-]+){2}")
 # What Spark and Delta Lake write, marks and checksums included.
 WRITTEN = re.compile(r"part-.*|.*\.parquet|_SUCCESS|_delta_log|_committed_.*|_started_.*|\..*\.crc")
 
@@ -89,7 +87,7 @@ def parse_output(asked: str, engine: str, overwrite: bool) -> Output:
     place = parse_place("output", asked)
     path = Path(place.path).expanduser()
     form = SUFFIXES.get(path.suffix.lower(), "")
-    if not form and engine == "spark" and TABLE_NAME.fullmatch(asked):
+    if place.form == "catalog" and not form and engine == "spark":
         return Output(asked, TABLE, Path(asked), overwrite)
     if place.is_remote or not form:
         table = ", or catalog.schema.table" if engine == "spark" else ""

@@ -9,8 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lifecycle.adapters import outputs, predictors, preparation, spark
-from lifecycle.adapters.places import kind_of
+from lifecycle.adapters import outputs, predictors, preparation, sources, spark
 from lifecycle.adapters.scoring import PREDICTION, Asked, File, Model, Rows
 from lifecycle.adapters.sql import AS_PARQUET, literal, quoted
 from lifecycle.cells import Observed, added
@@ -51,7 +50,7 @@ def opened(asked: Asked, model: Model, folder: Path) -> Iterator[Rows]:
     with ExitStack() as stack:
         connection = stack.enter_context(preparation.workplace(folder))
         # Before Spark is started: most mistakes are in the table.
-        file = None if is_table(asked.data) else File(connection, asked, model, folder)
+        file = None if sources.is_cataloged(asked.data) else File(connection, asked, model, folder)
         session = stack.enter_context(spark.session(asked.parallelism, ATTEMPTS))
         spark.check_pythons(session.sparkContext, packages_of(model))
         settings = {
@@ -74,11 +73,6 @@ def packages_of(model: Model) -> list[str]:
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     named = {re.split(r"[^\w.-]", line.strip())[0].lower() for line in lines}
     return sorted({IMPORTED[name] for name in named & set(IMPORTED)} | {"mlflow", "pandas", "pyarrow"})
-
-
-def is_table(data: str) -> bool:
-    """Tell whether ``data`` names a table of a catalog: three names, and no file."""
-    return bool(outputs.TABLE_NAME.fullmatch(data)) and not kind_of(data) and not Path(data).exists()
 
 
 class _SparkRows:

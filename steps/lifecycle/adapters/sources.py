@@ -140,6 +140,11 @@ def place_of(option: str, asked: str) -> Place:
     return place
 
 
+def is_cataloged(asked: str) -> bool:
+    """Tell whether what was typed names a table of a catalog, as ``catalog.schema.table``, and no file here."""
+    return place_of("data", asked).form == "catalog"
+
+
 def check(option: str, asked: str) -> None:
     """Refuse what cannot be found, without fetching anything.
 

@@ -18,7 +18,6 @@ import pandas as pd
 from lifecycle import sparksql
 from lifecycle.adapters import catalog, code, readers, sources, steps
 from lifecycle.adapters.cli import Options
-from lifecycle.adapters.places import kind_of as kind_of_file
 from lifecycle.adapters.preparation import workplace
 from lifecycle.adapters.relation import EXACT_ROWS, EXAMPLES
 from lifecycle.adapters.steps import Identity
@@ -52,15 +51,9 @@ if TYPE_CHECKING:
 
 # Columns of ours beside the table's.
 KEY, HASH, FOLD, PLACE = "__key__", "__hash__", FOLD_COLUMN, "__label__"
-TABLE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*){2}")
 NANOSECONDS = "spark.sql.legacy.parquet.nanosAsLong"
 # Columns summarised in one pass: the text of a plan grows with them, and Java takes no method of any length.
 AT_ONCE = 20
-
-
-def is_table_name(data: str) -> bool:
-    """Tell whether ``data`` names a table of a catalog, as ``catalog.schema.table``, and no file."""
-    return bool(TABLE_NAME.fullmatch(data)) and not kind_of_file(data) and not Path(data).exists()
 
 
 def identify(options: Options, session: "SparkSession | None" = None) -> Identity:
@@ -79,7 +72,7 @@ def identify(options: Options, session: "SparkSession | None" = None) -> Identit
         For anything that is wrong with the options, the files' places, or the table's name.
     """
     options = {**options, "split": checked_split(options["split"])}
-    if not is_table_name(options["data"]):
+    if not sources.is_cataloged(options["data"]):
         return steps.identify(options)
     settings = catalog.settings_for(options)
     digest = content_digest(table_of(session, options["data"])) if session is not None else ""
