@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hostile import appeared, eventually, lives
+from hostile import appeared, lives
 
 from lifecycle.adapters import predictors
 from lifecycle.errors import UserError
@@ -95,23 +93,6 @@ def test_leaving_in_trouble_ends_what_is_under_way(tmp_path: Path) -> None:
         raise KeyboardInterrupt("asked")
     assert future.exception(0) is not None
     assert not lives(process)
-
-
-def test_processes_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
-    file = tmp_path / "pid"
-    model = guests.save(tmp_path / "guest", f"Path({str(file)!r}).write_text(str(os.getpid()))\nreturn rows.x")
-    code = (
-        f"import sys, time; sys.path[:] = {sys.path!r}\nfrom pathlib import Path\nimport pyarrow as pa\n"
-        "from lifecycle.adapters import predictors\n"
-        f"with predictors.Pool(Path({str(model)!r}), 1) as pool:\n"
-        "    pool.submit(pa.record_batch([pa.array([1])], names=['x'])).result(60)\n    time.sleep(600)"
-    )
-    parent = subprocess.Popen([sys.executable, "-c", code])
-    worker = appeared(file)
-    assert lives(worker)
-    parent.kill()
-    parent.wait()
-    assert eventually(lambda: not lives(worker))
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,15 @@
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import guests
 import pandas as pd
 import pytest
+from hostile import appeared, eventually, lives
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 
@@ -197,6 +200,40 @@ def test_batches_come_in_order_from_several_processes(
     found, _ = scored(asked(tmp_path / "rows.parquet", parallelism=2), model, work)
     assert found["prediction"].tolist() == [a + 0.5 for a in range(20_000)]
     assert found["a"].tolist() == list(range(20_000))
+
+
+KILLED = """
+import sys
+sys.path[:] = {path!r}
+from pathlib import Path
+from lifecycle.adapters import outputs, scoring
+from lifecycle.reading import ReadOptions
+scoring.BATCH_ROWS = 2048
+output = outputs.parse_output({output!r}, "local", False)
+asked = scoring.Asked("", {data!r}, ReadOptions(), "", output, "local", 1)
+model = scoring.Model("m", Path({model!r}), None, ("a",), (), "long")
+with scoring.opened(asked, model, Path({work!r})) as rows:
+    rows.score(model, Path({work!r}))
+"""
+
+
+def test_a_scoring_that_is_killed_leaves_no_output_and_no_process(tmp_path: Path, work: Path) -> None:
+    """After the first batches; the process ends when it finds nobody to answer."""
+    seen = tmp_path / "pid"
+    body = (
+        f"if rows.a[0] > 8000:\n    Path({str(seen)!r}).write_text(str(os.getpid()))\n    time.sleep(1)\nreturn rows.a"
+    )
+    guest = guests.save(tmp_path / "guest", body)
+    pd.DataFrame({"a": range(20_000)}).to_parquet(tmp_path / "rows.parquet")
+    names = {"output": tmp_path / "out.parquet", "data": tmp_path / "rows.parquet", "model": guest, "work": work}
+    code = KILLED.format(path=sys.path, **{name: str(path) for name, path in names.items()})
+    parent = subprocess.Popen([sys.executable, "-c", code])
+    worker = appeared(seen)
+    assert lives(worker)
+    parent.kill()
+    parent.wait()
+    assert not (tmp_path / "out.parquet").exists()
+    assert eventually(lambda: not lives(worker))
 
 
 def test_a_delta_table_is_made_and_replaced_by_its_next_version(tmp_path: Path, work: Path, guest: Path) -> None:

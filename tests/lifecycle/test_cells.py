@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lifecycle.cells import NO_NUMBER, Cells, Counts, plain_pattern, sentinels, tally, values_of
+from lifecycle.cells import NO_NUMBER, Cells, Counts, Observed, added, plain_pattern, sentinels, tally, values_of
 from lifecycle.contract import Column
 
 NUMBER = Column("n", "numeric", "VARCHAR", low=0.0, high=10.0)
@@ -76,3 +76,23 @@ def test_what_python_reads_as_a_number_has_no_hopeless_character():
         text = f"1{chr(code)}"
         if re.search(NO_NUMBER, text, flags=re.IGNORECASE):
             assert values_of([text], NUMBER, ()) == [None]
+
+
+def test_counts_of_parts_are_added_up():
+    one = Counts(1, unread=Cells(2, "x"), below=Cells(1, "-2"), above=Cells(3, "9"), new=Cells(4, "b", 2))
+    other = Counts(5, unread=Cells(1, "a"), below=Cells(1, "-10"), above=Cells(1, "11"), new=Cells(1, "c", 1))
+    parts = [Observed(("n",), 10, {"n": one}), Observed(("n",), 7, {"n": other}), Observed(("n",), 0)]
+    assert added(parts, ["n", "other"], [NUMBER, DAY]) == Observed(
+        ("n", "other"),
+        17,
+        {
+            "n": Counts(
+                6,
+                unread=Cells(3, "a"),
+                below=Cells(2, "-10"),
+                above=Cells(4, "11"),
+                new=Cells(5, "b", 2),
+            )
+        },
+    )
+    assert added([], ["n"], [NUMBER]) == Observed(("n",), 0)
