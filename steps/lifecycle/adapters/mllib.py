@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 
 STEP = "tune_mllib"
 TRIALS = 16
+# The level of missing cells: no level is blank, and Spark takes no empty one.
+ABSENT = " "
 FEATURES, GUESS, WEIGHT = "__features__", "__guess__", "__weight__"
 # Buckets that the words of a column of text are counted in.
 BUCKETS = 256
@@ -366,8 +368,7 @@ class Design:
         levels = [columns[name] for name in contract.of_role(CATEGORICAL)]
         for place, column in enumerate(levels):
             level = sparksql.feature_sql(column, contract.missing_words)
-            # No level is empty: blank cells are missing.
-            cells.append(f"coalesce({level}, '') AS __level_{place}__")
+            cells.append(f"coalesce({level}, {sparksql.literal(ABSENT)}) AS __level_{place}__")
         texts = [columns[name] for name in contract.of_role(TEXT)]
         for place, column in enumerate(texts):
             cells.append(f"{sparksql.words_sql(column, contract.missing_words)} AS __words_{place}__")
@@ -376,7 +377,7 @@ class Design:
             places = range(len(levels))
             for place, column in enumerate(levels):
                 # One for each column: pyspark fills up lists of labels that are shorter than others with nulls.
-                known = [level_of(level) for level in column.levels] + [""] * column.missing
+                known = [level_of(level) for level in column.levels] + [ABSENT] * column.missing
                 named = {"inputCol": f"__level_{place}__", "outputCol": f"__place_{place}__"}
                 stages.append(StringIndexerModel.from_labels(known, **named, handleInvalid="keep"))
             # The last place is that of unknown levels, and has no column.
