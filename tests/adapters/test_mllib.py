@@ -317,6 +317,25 @@ def test_the_model_takes_raw_rows_of_any_type(session: Any, design: Callable[[st
     assert len(said(row | {"Age": None, "FrequentFlyer": "Perhaps", "AnnualIncomeClass": "?"})) == 1
 
 
+def test_columns_of_every_kind_have_their_places(
+    session: Any, prepared: Callable[..., spark_table.SparkPrepared], strange: Path
+) -> None:
+    """Six numbers, two times of nine numbers each, 256 buckets of words, and the levels, missing among them."""
+    table = mllib.Design(prepared(data=str(strange), target="y"))
+    contract = table.contract
+    levels = [len(column.levels) + column.missing for column in contract.columns if column.role == "categorical"]
+    numbers, times = contract.of_role("numeric"), contract.of_role("datetime")
+    assert (len(numbers), times, contract.of_role("text")) == (4, ["day", "sold"], ["remark"])
+    [first] = table.train.select(mllib.FEATURES).limit(1).collect()
+    assert first[0].size == len(numbers) + 2 * 9 + sum(levels) + 256
+    model = objective(table).fit({"model": "dtc", "maxDepth": 2}, table.train, table.labels.sum(axis=0))
+    whole = mllib.pipeline_of(table, model)
+    rows = pd.DataFrame({name: [None, "?"] for name in contract.features})
+    said = whole.transform(session.createDataFrame(rows, ", ".join(f"{name} STRING" for name in rows)))
+    assert {row[0] for row in said.select("prediction").collect()} <= {"no", "yes"}
+    table.let_go()
+
+
 def test_the_best_tree_of_the_sweep_gets_at_least_95_of_100_flowers_right(
     prepared: Callable[..., spark_table.SparkPrepared],
 ) -> None:

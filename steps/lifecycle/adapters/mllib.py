@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 
 STEP = "tune_mllib"
 TRIALS = 16
+# The level of missing cells: no level is blank, and Spark takes no empty one.
+ABSENT = " "
 FEATURES, GUESS, WEIGHT = "__features__", "__guess__", "__weight__"
 # Buckets that the words of a column of text are counted in.
 BUCKETS = 256
@@ -365,17 +367,18 @@ class Design:
         levels = [columns[name] for name in contract.of_role(CATEGORICAL)]
         for place, column in enumerate(levels):
             level = sparksql.feature_sql(column, contract.missing_words)
-            # No level is empty: blank cells are missing.
-            cells.append(f"coalesce({level}, '') AS __level_{place}__")
+            cells.append(f"coalesce({level}, {sparksql.literal(ABSENT)}) AS __level_{place}__")
         texts = [columns[name] for name in contract.of_role(TEXT)]
         for place, column in enumerate(texts):
             cells.append(f"{sparksql.words_sql(column, contract.missing_words)} AS __words_{place}__")
-        stages: list[Any] = [SQLTransformer(statement=f"SELECT *, {', '.join(cells)} FROM __THIS__")]
+        times = [f"{sql} AS {name}" for name, sql in sparksql.times_of(contract).items()]
+        rows = f"(SELECT {', '.join(['*', *times])} FROM __THIS__)"
+        stages: list[Any] = [SQLTransformer(statement=f"SELECT {', '.join(['*', *cells])} FROM {rows}")]
         if levels:
             places = range(len(levels))
             for place, column in enumerate(levels):
                 # One for each column: pyspark fills up lists of labels that are shorter than others with nulls.
-                known = [level_of(level) for level in column.levels] + [""] * column.missing
+                known = [level_of(level) for level in column.levels] + [ABSENT] * column.missing
                 named = {"inputCol": f"__level_{place}__", "outputCol": f"__place_{place}__"}
                 stages.append(StringIndexerModel.from_labels(known, **named, handleInvalid="keep"))
             # The last place is that of unknown levels, and has no column.
@@ -384,10 +387,10 @@ class Design:
                 outputCols=[f"__onehot_{place}__" for place in places],
                 dropLast=True,
             )
-            rows = self.prepared.train.frame
+            indexed = self.prepared.train.frame
             for stage in stages:
-                rows = stage.transform(rows)
-            stages.append(encoder.fit(rows))
+                indexed = stage.transform(indexed)
+            stages.append(encoder.fit(indexed))
             inputs += [f"__onehot_{place}__" for place in places]
         for place in range(len(texts)):
             stages.append(
@@ -400,11 +403,13 @@ class Design:
         """Return the median of each number over the training rows; 0 where all are missing."""
         found: dict[str, float] = {}
         names = list(numbers)
+        times = [f"{sql} AS {name}" for name, sql in sparksql.times_of(self.contract).items()]
+        rows = self.prepared.train.frame.selectExpr("*", *times)
         for begin in range(0, len(names), spark_table.AT_ONCE):
             some = names[begin : begin + spark_table.AT_ONCE]
             cells = [f"{numbers[name]} AS c{place}" for place, name in enumerate(some)]
             asked = [f"percentile_approx(c{place}, 0.5)" for place in range(len(some))]
-            [row] = self.prepared.train.frame.selectExpr(*cells).selectExpr(*asked).collect()
+            [row] = rows.selectExpr(*cells).selectExpr(*asked).collect()
             found |= {name: float(value or 0.0) for name, value in zip(some, row, strict=True)}
         return found
 
