@@ -24,6 +24,8 @@ CACHES = {".git", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypo
 LONGEST = 300
 
 
+# Before pytest-xdist looks for groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep in one process what shares a module's fixtures or the whole run, each of which is made once."""
     for item in items:

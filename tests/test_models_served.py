@@ -230,6 +230,7 @@ def test_models_are_skops_and_never_pickles(folders: dict[tuple[str, str], Path]
             "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
             *(f"{module}.{ours}" for ours in ("CastColumns", "EncodeText", "EncodeTimes")),
             *(f"{boosting}.DenseHistGradientBoosting{task}" for task in ("Classifier", "Regressor")),
+            f"{boosting}.DenseLinearDiscriminantAnalysis",
             *(f"{boosting}.XGBoost{task}" for task in ("Classifier", "Regressor")),
         }
 

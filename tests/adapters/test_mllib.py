@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from lifecycle import mllib as offered
-from lifecycle.adapters import cli, mllib, preparation, sources, spark_table, steps
+from lifecycle.adapters import cli, mllib, preparation, sources, spark, spark_table, steps
 from lifecycle.errors import UserError
 from lifecycle.metrics import metrics_for, resolve_metric
 from lifecycle.trials import FINISHED, Task
@@ -218,6 +218,7 @@ def test_options_are_refused_before_anything_is_started(typed: dict[str, Any], s
 
 def test_without_java_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    monkeypatch.setattr(spark, "active_session", lambda: None)
     with pytest.raises(
         UserError, match=r"^data: spark needs Java, and none was found .*, or use tune_multi, which needs"
     ):

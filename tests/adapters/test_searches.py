@@ -16,7 +16,7 @@ import requests
 from mlflow.exceptions import MlflowException
 from typed import options
 
-from lifecycle.adapters import cli, flavors, patience, searches, steps, tracking
+from lifecycle.adapters import cli, flavors, memory, patience, searches, steps, tracking
 from lifecycle.contract import Column, Contract
 from lifecycle.errors import StoreAwayError, UserError
 from lifecycle.models import MODELS, make_estimator, pipeline
@@ -100,12 +100,12 @@ def test_the_record_is_kept_where_the_store_goes_away_as_its_model_is_logged(
     monkeypatch.setattr(flavors, "_inside", lambda _: nullcontext())
     rows = pd.DataFrame({"x": [0.0, 1.0]})
     model = pipeline(LARGE, make_estimator("classification", {"model": "logreg"}, 0)).fit(rows, ["no", "yes"])
-    run, table = tracking.StepRun("search", "0", "tune_lr"), SimpleNamespace(rows=rows)
-    step = SimpleNamespace(run=run, contract=LARGE, table=table, identity=SimpleNamespace(key="k"))
-    record = TrialRecord(0, {"model": "logreg"}, model=model, run_id="child")
-    keeper = SimpleNamespace(trial=lambda *_: None)
+    run = tracking.StepRun("search", "0", "tune_lr")
+    step = SimpleNamespace(run=run)
+    record = TrialRecord(0, {"model": "logreg"}, run_id="child")
+    plan = SimpleNamespace(keep=lambda one: flavors.log_pipeline(run, model, LARGE, rows, "k", one.run_id))
     with pytest.raises(StoreAwayError, match=r"^MLFLOW_TRACKING_URI: the tracking store here has not answered"):
-        searches._keep(step, keeper, record, {})
+        searches._keep(step, plan, record, {})
     [file] = tmp_path.glob("lifecycle-unsent-*.jsonl")
     assert [(write["do"], write["run_id"]) for write in patience.kept(file)] == [("batch", "child"), ("end", "child")]
 
@@ -124,7 +124,8 @@ def test_ctrl_c_after_the_last_trial_says_how_it_goes_on(
 
     done = [TrialRecord(number, {"model": "logreg", "C": 1.0}, score=0.5) for number in range(4)]
     monkeypatch.setattr(searches, "Objective", lambda *_: None)
-    monkeypatch.setattr(searches, "_trials", lambda *_: (done, done[0], None))
+    monkeypatch.setattr(searches, "Keeper", lambda *_: SimpleNamespace(past=None))
+    monkeypatch.setattr(searches, "trials", lambda *_: (done, done[0], done[0], memory.Past()))
     monkeypatch.setattr(searches, "_draw", interrupted)
     run = SimpleNamespace(run_id="r1", log=lambda **_: None)
     asked = options(models="logreg")
