@@ -11,7 +11,7 @@ def main(options: cli.Options) -> None:
     from lifecycle.selection import judge
 
     registry.check_name(options["name"], [options["data"]])
-    with steps.opened("register", options) as step:
+    with steps.opened("register", options, candidates.searched_in_spark(options)) as step:
         metric = resolve_metric(options["metric"], step.contract)
         name = options["name"] or catalog.model_name(options["data"])
         chosen = candidates.chosen(step, metric, options)

@@ -2,15 +2,23 @@
 
 from typing import Any
 
-from lifecycle.adapters import projects, registry, tracking
+from lifecycle.adapters import projects, registry, sources, spark, spark_table, tracking
 from lifecycle.adapters.cli import Options
-from lifecycle.adapters.steps import TABLE_OPTIONS, TRAINING_OPTIONS, Step, training_settings
+from lifecycle.adapters.steps import TABLE_OPTIONS, TRAINING_OPTIONS, Identity, Step, training_settings
 from lifecycle.errors import UserError
 from lifecycle.metrics import Metric
 from lifecycle.selection import Candidate, choose
 
 STEPS = ("baseline", "tune_lr", "tune_multi", "tune_mllib", "regress_sklearn")
 NO_CANDIDATE = ("optimistic", "pickle")
+
+
+def searched_in_spark(options: Options) -> Identity | None:
+    """Name a table of a catalog as ``tune_mllib`` does, by its rows; None where it cannot have searched over it."""
+    if options["split"] != "hash" or not sources.is_cataloged(options["data"]):
+        return None
+    session = spark.active_session()
+    return None if session is None else spark_table.identify(options, session)
 
 
 def candidate(run: Any) -> Candidate:

@@ -39,6 +39,8 @@ TABLE_OPTIONS = (
 )
 TRAINING_OPTIONS = ("max_rows", "threshold")
 PACKAGES = ("mlflow", "hyperopt", "scikit-learn", "numpy", "pandas", "duckdb", "statsmodels", "skops", "pyspark")
+# The step that prepares its table by itself, where the rows are.
+SPARK_STEP = "tune_mllib"
 # A step of another task is named instead of the one that was asked for.
 TASK_OF = {"tune_lr": "classification", "regress_sklearn": "regression", "regress_statsmodels": "regression"}
 INSTEAD = {"tune_lr": "tune_multi", "regress_sklearn": "baseline", "regress_statsmodels": "baseline"}
@@ -270,7 +272,7 @@ def prepared_table(identity: Identity, run: tracking.StepRun, options: Options) 
     """
     found = find_prepared(identity, run.experiment_id)
     if run.step == "register":
-        found = found or find_prepared(identity, run.experiment_id, "tune_mllib")
+        found = found or find_prepared(identity, run.experiment_id, SPARK_STEP)
     return found or projects.run_step(run, "prepare", {name: options[name] for name in TABLE_OPTIONS})
 
 
@@ -281,7 +283,7 @@ def read_contract(prepared_run_id: str) -> Contract:
 
 
 @contextmanager
-def opened(name: str, options: Options) -> Iterator[Step]:
+def opened(name: str, options: Options, in_spark: Identity | None = None) -> Iterator[Step]:
     """Open a step on its prepared table, and end its run when the block ends.
 
     Parameters
@@ -290,6 +292,9 @@ def opened(name: str, options: Options) -> Iterator[Step]:
         The entry point.
     options : dict
         As typed.
+    in_spark : Identity, optional
+        The table's name as a search in Spark gives it. Where the experiment has such a search, the table is that one,
+        and its rows are not fetched.
 
     Yields
     ------
@@ -302,10 +307,12 @@ def opened(name: str, options: Options) -> Iterator[Step]:
         For a mistake in the options or the table, or a table of a task that the step is not for.
     """
     check_training(options)
-    identity = identify(options)
+    identity = in_spark or identify(options)
     check_task(name, identity.settings, identity.settings.task)
     tracking.connect()
     run = tracking.start(name)
+    if in_spark and not find_prepared(in_spark, run.experiment_id, SPARK_STEP):
+        identity = identify(options)
     run.log(tags=identity_tags(name, identity))
     # From here on, since preparing and reading a large table take longer than a run may be silent.
     with Heartbeat(run):
