@@ -121,6 +121,24 @@ def test_a_cluster_gives_the_same_records_and_an_executor_or_worker_that_dies_co
     assert eventually(lambda: not lives(trial) and not lives(executor), seconds=2)
 
 
+def test_searches_one_after_another_in_one_application_share_the_package_as_do_executors_that_come_later(
+    start: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not so in `local[N]`, where Spark sends no files."""
+    monkeypatch.setenv("MASTER", start(2))
+    with local.InProcess(hostile.good()) as engine:
+        expected = [facts(record) for record in records_of(engine, hostile.POINTS)]
+    session = spark.own_session(2, attempts=4)
+    try:
+        for _ in range(2):
+            with spark.SparkEngine(hostile.good(), 2) as engine:
+                assert [facts(record) for record in records_of(engine, hostile.POINTS)] == expected
+            place = session.sparkContext.parallelize([0], 1).map(lambda _: os.getpid()).first()
+            os.kill(parent_of(parent_of(place)), signal.SIGKILL)
+    finally:
+        session.stop()
+
+
 def test_a_worker_that_dies_in_mid_scoring_costs_no_row_and_doubles_none(
     start: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
     from pyspark.sql import DataFrame, SparkSession
 
-STEP = "tune_mllib"
+STEP = steps.SPARK_STEP
 TRIALS = 16
 # The level of missing cells: no level is blank, and Spark takes no empty one.
 ABSENT = " "
@@ -120,13 +120,12 @@ def session_for(parallelism: int) -> "Iterator[SparkSession]":
     active = spark.active_session()
     cores = max(parallelism, local.cores())
     session = active or spark.own_session(cores, more=own_settings(cores))
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            spark.ship(session.sparkContext, Path(folder))
-            yield session
-        finally:
-            if active is None:
-                session.stop()
+    try:
+        spark.ship(session.sparkContext)
+        yield session
+    finally:
+        if active is None:
+            session.stop()
 
 
 def own_settings(cores: int) -> dict[str, str]:

@@ -61,7 +61,7 @@ def opened(asked: Asked, model: Model, folder: Path) -> Iterator[Rows]:
         }
         stack.enter_context(spark.configured(session, settings))
         if file is None:
-            spark.ship(session.sparkContext, folder)
+            spark.ship(session.sparkContext)
             yield CatalogRows(session, asked)
         else:
             yield FileRows(session, asked, file)

@@ -1,13 +1,15 @@
 """The Spark engine: the same objective, a trial a task, on a local, standalone or Databricks session."""
 
+import hashlib
 import importlib.util
+import io
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
@@ -15,7 +17,7 @@ from os import environ
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-from zipfile import ZIP_DEFLATED, ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from threadpoolctl import threadpool_limits
 
@@ -146,9 +148,8 @@ class SparkEngine:
         self._context = self._session.sparkContext
         # Of this engine alone, so that whoever shares the session is left alone.
         self._group = f"lifecycle-{id(self)}-{time.time_ns()}"
-        self._folder = tempfile.TemporaryDirectory()
         try:
-            ship(self._context, Path(self._folder.name))
+            ship(self._context)
             self._broadcast = self._context.broadcast(self._objective)
             self._prepare()
         except BaseException:
@@ -178,7 +179,6 @@ class SparkEngine:
     def _end(self) -> None:
         if self._own:
             self._session.stop()
-        self._folder.cleanup()
 
     def _prepare(self) -> None:
         """Start the executors' pythons, and wait until there are any.
@@ -231,13 +231,27 @@ class SparkEngine:
             self._context.cancelJobGroup(f"{self._group}-{number}")
 
 
-def ship(context: Any, folder: Path) -> None:
-    """Send the package `lifecycle` to the executors, by an archive in a folder that stays as long as they work."""
-    package, archive = Path(__file__).resolve().parents[1], folder / "lifecycle.zip"
-    # Unpacked from what mlflow uploads, files are of 1970, which zip does not know.
-    with ZipFile(archive, "w", ZIP_DEFLATED, strict_timestamps=False) as file:
+def ship(context: Any) -> None:
+    """Send the package `lifecycle` to the executors, once for an application, whoever asks for it.
+
+    The archive is named by its content and lies in Spark's own folder of the application, which all processes that
+    joined it share: Spark refuses a second file of one name from another place, and executors that come later fetch
+    theirs as long as the application runs.
+    """
+    from pyspark import SparkFiles
+
+    package, data = Path(__file__).resolve().parents[1], io.BytesIO()
+    with ZipFile(data, "w", ZIP_DEFLATED) as file:
         for path in sorted(package.rglob("*.py")):
-            file.write(path, path.relative_to(package.parent))
+            # Without its time: the same package is the same archive.
+            file.writestr(ZipInfo(str(path.relative_to(package.parent))), path.read_bytes(), ZIP_DEFLATED)
+    digest = hashlib.sha256(data.getvalue()).hexdigest()[:12]
+    archive = Path(SparkFiles.getRootDirectory()) / "shipped" / f"lifecycle-{digest}.zip"
+    archive.parent.mkdir(exist_ok=True)
+    if not archive.exists():
+        unfinished = archive.with_name(f"{archive.name}.{uuid.uuid4().hex}")
+        unfinished.write_bytes(data.getvalue())
+        unfinished.replace(archive)
     context.addPyFile(str(archive))
 
 
@@ -252,8 +266,9 @@ def active_session() -> Any:
     from pyspark.sql import SparkSession
 
     active = SparkSession.getActiveSession()
-    if active is None and GATEWAY in environ:
-        active = _joined(*environ[GATEWAY].split(":", 1))
+    # A session by Spark Connect has no context, which everything here works through.
+    if not hasattr(active, "sparkContext"):
+        active = _joined(*environ[GATEWAY].split(":", 1)) if GATEWAY in environ else None
     return active
 
 
