@@ -125,16 +125,17 @@ def test_searches_one_after_another_in_one_application_share_the_package_as_do_e
     start: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not so in `local[N]`, where Spark sends no files."""
-    monkeypatch.setenv("MASTER", start(2))
+    monkeypatch.setenv("MASTER", start(1))
     with local.InProcess(hostile.good()) as engine:
         expected = [facts(record) for record in records_of(engine, hostile.POINTS)]
-    session = spark.own_session(2, attempts=4)
+    session = spark.own_session(1, attempts=4)
     try:
-        for _ in range(2):
-            with spark.SparkEngine(hostile.good(), 2) as engine:
-                assert [facts(record) for record in records_of(engine, hostile.POINTS)] == expected
-            place = session.sparkContext.parallelize([0], 1).map(lambda _: os.getpid()).first()
-            os.kill(parent_of(parent_of(place)), signal.SIGKILL)
+        with spark.SparkEngine(hostile.good(), 1) as engine:
+            assert [facts(record) for record in records_of(engine, hostile.POINTS)] == expected
+        python = session.sparkContext.parallelize([0], 1).map(lambda _: os.getpid()).first()
+        os.kill(parent_of(parent_of(python)), signal.SIGKILL)
+        with spark.SparkEngine(hostile.good(), 1) as engine:
+            assert [facts(record) for record in records_of(engine, hostile.POINTS)] == expected
     finally:
         session.stop()
 
