@@ -9,7 +9,7 @@ def main(options: cli.Options) -> None:
     import tempfile
     from pathlib import Path
 
-    from lifecycle.adapters import scoring, tracking
+    from lifecycle.adapters import scorer, scoring, tracking
 
     asked = scoring.asked_for(options)
     tracking.connect()
@@ -17,7 +17,7 @@ def main(options: cli.Options) -> None:
     run.log(tags={"lifecycle.step": "score"})
     with tempfile.TemporaryDirectory(prefix="lifecycle-") as name:
         folder = Path(name)
-        model = scoring.fetched(asked.model, folder)
+        model = scorer.fetched(asked.model, folder)
         with scoring.opened(asked, model, folder) as rows:
             scoring.tracked(run, asked, model, rows)
             for sentence in [*rows.notes, *scoring.judged(run, rows, model)]:

@@ -2,9 +2,11 @@
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from lifecycle.adapters import outputs
@@ -123,3 +125,110 @@ def test_nothing_is_left_of_work_that_failed(tmp_path: Path) -> None:
         (beside / "rows").write_text("half", encoding="utf-8")
         raise OSError("no space")
     assert os.listdir(tmp_path) == []
+
+
+def with_former(folder: Path) -> outputs.Output:
+    """A folder of part files that may be replaced."""
+    path = folder / "x.parquet"
+    path.mkdir()
+    (path / "part-0.parquet").write_text("former", encoding="utf-8")
+    return outputs.parse_output(str(path), "spark", True)
+
+
+def put(output: outputs.Output) -> None:
+    with output.beside() as beside:
+        (beside / outputs.NEW).mkdir()
+        (beside / outputs.NEW / "part-0.parquet").write_text("new", encoding="utf-8")
+        output.put(beside / outputs.NEW)
+
+
+@pytest.mark.parametrize("met", [OSError(5, "Input/output error"), KeyboardInterrupt("asked")], ids=["disk", "Ctrl-C"])
+def test_what_was_there_stands_again_where_the_new_rows_cannot_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, met: BaseException
+) -> None:
+    def broken(*_: object) -> None:
+        raise met
+
+    output = with_former(tmp_path)
+    monkeypatch.setattr(Path, "replace", broken)
+    sentence = (
+        f"output: the rows cannot take their place at {str(output.path)!r} ([Errno 5] Input/output error); give "
+        "another path, or make room."
+    )
+    expected = (UserError, sentence) if isinstance(met, OSError) else (KeyboardInterrupt, "asked")
+    with pytest.raises(expected[0], match=f"^{re.escape(expected[1])}$"):
+        put(output)
+    assert (output.path / "part-0.parquet").read_text(encoding="utf-8") == "former"
+    assert os.listdir(tmp_path) == ["x.parquet"]
+
+
+def test_what_was_there_is_kept_where_anothers_rows_come_in_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = with_former(tmp_path)
+    moved = Path.rename
+
+    def overtaken(self: Path, target: Path) -> Path:
+        moved(self, target)
+        self.mkdir()
+        (self / "part-0.parquet").write_text("another's", encoding="utf-8")
+        return target
+
+    monkeypatch.setattr(Path, "rename", overtaken)
+    with pytest.raises(
+        UserError,
+        match=r"^output: the rows cannot take their place at '.*x\.parquet' \(.*\); what stood there is '.*' now; give "
+        r"another path, or make room\.$",
+    ) as refusal:
+        put(output)
+    former = Path(str(refusal.value).split("what stood there is '")[1].split("'")[0])
+    assert (former / "part-0.parquet").read_text(encoding="utf-8") == "former"
+    assert (output.path / "part-0.parquet").read_text(encoding="utf-8") == "another's"
+
+
+def test_a_disk_without_room_for_the_folder_beside_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    output = outputs.parse_output(str(tmp_path / "x.parquet"), "local", False)
+    monkeypatch.setattr(Path, "mkdir", full)
+    with (
+        refused("it cannot be written ([Errno 28] No space left on device); give another path, or make room."),
+        output.beside(),
+    ):
+        pass
+
+
+def test_a_delta_table_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "x.delta"
+    output = outputs.parse_output(str(path), "local", False)
+    assert not output.holds_delta()
+    (path / "_delta_log").mkdir(parents=True)
+    with refused(f"{str(path)!r} exists; give another path, or -P overwrite=true, which replaces it."):
+        output.holds_delta()
+    assert outputs.parse_output(str(path), "local", True).holds_delta()
+    assert not outputs.Output("", outputs.PARQUET, path, True).holds_delta()
+
+
+@pytest.mark.parametrize("met", [UserError("model: m refuses the rows."), KeyboardInterrupt("asked")])
+def test_what_rows_meet_on_their_way_into_delta_comes_out_as_it_is(tmp_path: Path, met: BaseException) -> None:
+    pytest.importorskip("deltalake")
+    first = pa.record_batch([pa.array([1])], names=["a"])
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield first
+        raise met
+
+    with pytest.raises(type(met), match=f"^{met}$"):
+        outputs.write_delta(tmp_path / "x.delta", first, batches())
+
+
+def test_what_delta_does_not_take_is_told(tmp_path: Path) -> None:
+    pytest.importorskip("deltalake")
+    first = pa.record_batch([pa.array([0], pa.time64("us"))], names=["a"])
+    with pytest.raises(
+        UserError,
+        match=r"^output: it cannot be written \(.*Invalid data type for Delta Lake: Time64.*\); give another path, or "
+        r"make room\.$",
+    ):
+        outputs.write_delta(tmp_path / "x.delta", first, iter(()))

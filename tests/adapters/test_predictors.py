@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from hostile import appeared, lives
 
-from lifecycle.adapters import predictors
+from lifecycle.adapters import predicting, predictors
 from lifecycle.errors import UserError
 
 pytestmark = pytest.mark.whole
@@ -59,7 +59,7 @@ def test_a_batch_whose_process_dies_is_tried_once_more(tmp_path: Path) -> None:
     with predictors.Pool(model, 1) as pool:
         refused, *good = (pool.submit(batch(n, n + 1)) for n in (9, 4, 5, 6))
         killing, after = pool.submit(batch(7)), pool.submit(batch(8))
-        with pytest.raises(predictors.Unfit, match=r"^refuses the rows: KeyError: 'no such colour'$"):
+        with pytest.raises(predicting.Unfit, match=r"^refuses the rows: KeyError: 'no such colour'$"):
             refused.result(60)
         os.kill(appeared(file), signal.SIGKILL)
         assert results(good) == [[8, 10], [10, 12], [12, 14]]
@@ -77,10 +77,10 @@ def test_a_model_that_cannot_be_loaded_is_told(tmp_path: Path) -> None:
     (model / "MLmodel").write_text("flavors: {}\n", encoding="utf-8")
     with (
         predictors.Pool(model, 1) as pool,
-        pytest.raises(predictors.Unfit, match="^cannot be loaded: MlflowException: "),
+        pytest.raises(predicting.Unfit, match="^cannot be loaded: MlflowException: "),
     ):
         pool.submit(batch(1)).result(60)
-    with pytest.raises(predictors.Unfit, match="^cannot be loaded: MlflowException: "), predictors.InProcess(model):
+    with pytest.raises(predicting.Unfit, match="^cannot be loaded: MlflowException: "), predictors.InProcess(model):
         pass
 
 
@@ -108,7 +108,7 @@ def test_leaving_in_trouble_ends_what_is_under_way(tmp_path: Path) -> None:
     ids=["texts", "objects", "one column", "a frame", "a missing one", "a list"],
 )
 def test_one_value_a_row_is_taken_however_it_comes(predicted: object, expected: list[object]) -> None:
-    assert predictors.one_a_row(predicted, 2).to_pylist() == expected
+    assert predicting.one_a_row(predicted, 2).to_pylist() == expected
 
 
 @pytest.mark.parametrize(
@@ -118,9 +118,10 @@ def test_one_value_a_row_is_taken_however_it_comes(predicted: object, expected: 
         (np.zeros((2, 3)), r"predicts an array of shape \(2, 3\) for 2 rows, where one value a row is needed"),
         (np.zeros(3), r"predicts an array of shape \(3,\) for 2 rows, where one value a row is needed"),
         (np.float64(1), r"predicts an array of shape \(\) for 2 rows, where one value a row is needed"),
+        ([{"a": 1}, "b"], r"predicts what makes no column: ArrowInvalid: .*"),
     ],
-    ids=["two columns", "probabilities", "too many", "one for all"],
+    ids=["two columns", "probabilities", "too many", "one for all", "this and that"],
 )
 def test_anything_else_is_refused(predicted: object, sentence: str) -> None:
-    with pytest.raises(predictors.Unfit, match=f"^{sentence}$"):
-        predictors.one_a_row(predicted, 2)
+    with pytest.raises(predicting.Unfit, match=f"^{sentence}$"):
+        predicting.one_a_row(predicted, 2)

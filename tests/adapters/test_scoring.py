@@ -13,8 +13,9 @@ import pytest
 from hostile import appeared, eventually, lives
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
+from pyarrow import parquet
 
-from lifecycle.adapters import outputs, scoring
+from lifecycle.adapters import outputs, preparation, scoring
 from lifecycle.contract import Column, Contract
 from lifecycle.errors import UserError
 from lifecycle.reading import ReadOptions
@@ -206,7 +207,7 @@ KILLED = """
 import sys
 sys.path[:] = {path!r}
 from pathlib import Path
-from lifecycle.adapters import outputs, scoring
+from lifecycle.adapters import outputs, preparation, scoring
 from lifecycle.reading import ReadOptions
 scoring.BATCH_ROWS = 2048
 output = outputs.parse_output({output!r}, "local", False)
@@ -257,8 +258,21 @@ def test_a_disk_that_is_full_is_a_sentence(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(scoring, "write_parquet", full)
+    monkeypatch.setattr(parquet.ParquetWriter, "write_batch", full)
     model = scoring.Model("m", guest, None, ("a",))
     with refused("output: it cannot be written ([Errno 28] No space left on device); give another path, or make room."):
         scored(asked(table(tmp_path, "a\n1\n"), tmp_path / "out.parquet"), model, work)
     assert os.listdir(tmp_path) == ["rows.csv"]
+
+
+def test_a_copy_of_what_lies_elsewhere_is_not_for_others_to_read(tmp_path: Path, work: Path, guest: Path) -> None:
+    """It lies in a folder of this process; an executor on another machine would not find it."""
+    deltalake = pytest.importorskip("deltalake")
+    frame = pd.DataFrame({"a": [1, 2]})
+    frame.to_parquet(tmp_path / "rows.parquet")
+    deltalake.write_deltalake(str(tmp_path / "rows.delta"), frame)
+    model = scoring.Model("m", guest, None, ("a",))
+    with preparation.workplace(work) as connection:
+        for name, untouched in (("rows.parquet", True), ("rows.delta", False)):
+            file = scoring.File(connection, asked(tmp_path / name), model, work)
+            assert (len(file.relation), file.source.kind, file.untouched) == (2, "parquet", untouched)

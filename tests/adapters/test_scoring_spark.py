@@ -2,8 +2,11 @@
 
 import os
 import re
+import subprocess
+import sys
 import venv
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,11 @@ import pytest
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 from mlflow.types.schema import AnyType
+from pyarrow import parquet
 
 from lifecycle import checks
-from lifecycle.adapters import outputs, scoring, spark
+from lifecycle.adapters import outputs, scoring, scoring_spark, spark
+from lifecycle.adapters.places import Place
 from lifecycle.contract import Column, Contract
 from lifecycle.errors import UserError
 from lifecycle.reading import ReadOptions
@@ -97,6 +102,79 @@ def test_parquet_is_read_by_spark_and_everything_else_as_a_copy(
     assert session.range(3).count() == 3
 
 
+@pytest.mark.parametrize("name", ["parquet", "csv"])
+def test_names_with_blanks_and_umlauts_are_names(
+    session: Any, guest: scoring.Model, tmp_path: Path, work: Path, name: str
+) -> None:
+    folder = tmp_path / "für 100%25 näher"
+    folder.mkdir()
+    data, output = folder / f"neue rows.{name}", folder / "my scöred.parquet"
+    frame().to_parquet(data) if name == "parquet" else frame().to_csv(data, index=False)
+    scored(asked(data, output), guest, work)
+    assert read(output)["prediction"] == ["1x", "2None", "3y"]
+    assert sorted(os.listdir(folder)) == [output.name, data.name]
+
+
+def test_a_delta_table_is_read_by_spark_where_it_can_and_as_a_copy_where_it_cannot(
+    session: Any, guest: scoring.Model, tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This Spark has no Delta Lake; its reader of Parquet, under that name, sees the same files of a first version."""
+    deltalake = pytest.importorskip("deltalake")
+    data = tmp_path / "rows.delta"
+    deltalake.write_deltalake(str(data), frame())
+    for place, way, reader in (
+        ("copied", scoring_spark.FileRows, "delta"),
+        ("read", scoring_spark.TableRows, "parquet"),
+    ):
+        monkeypatch.setattr(scoring_spark, "DELTA_LAKE", reader)
+        output = tmp_path / f"{place}.parquet"
+        with scoring.opened(asked(data, output), guest, work) as rows:
+            assert isinstance(rows, way)
+            assert checks.judge(CONTRACT, rows.observe(CONTRACT))[0].code == "new_level"
+            rows.score(guest, work)
+        assert read(output) == {"a.b": [1, 2, 3], "word": ["x", None, "y"], "prediction": ["1x", "2None", "3y"]}
+    assert rows.origin == f"{data}?version=0"
+
+
+# What a model of another project says of rows, and what both engines make of that.
+GUESTS = {
+    "whole numbers": ("return rows['a.b'] * 2", [2, 4, 6]),
+    "numbers, one missing": ("return [float('nan') if a == 2 else a / 2 for a in rows['a.b']]", [0.5, None, 1.5]),
+    "texts, some missing": ("return [[None, float('nan'), 'None'][a - 1] for a in rows['a.b']]", [None, None, "None"]),
+    "two columns": (
+        "return pd.DataFrame({'y': rows['a.b'], 'z': rows['a.b']})",
+        "model: m predicts 2 columns (y, z), where one is needed.",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [*((name, "") for name in GUESTS), ("texts, some missing", "string")],
+    ids=lambda word: word or "undeclared",
+)
+def test_both_engines_say_the_same_of_a_model_of_another_project(
+    session: Any, tmp_path: Path, work: Path, name: str, kind: str
+) -> None:
+    body, expected = GUESTS[name]
+    signature = ModelSignature(outputs=Schema([ColSpec(kind)])) if kind else None
+    model = scoring.Model("m", guests.save(tmp_path / "guest", body, signature), None, ("a.b",), (), kind)
+    frame().to_parquet(tmp_path / "rows.parquet")
+    types = set()
+    for engine in ("local", "spark"):
+        place = outputs.parse_output(str(tmp_path / f"{engine}.parquet"), engine, False)
+        wanted = scoring.Asked("", str(tmp_path / "rows.parquet"), ReadOptions(), "", place, engine, 1)
+        if isinstance(expected, str):
+            with pytest.raises(UserError, match=f"^{re.escape(expected)}$"):
+                scored(wanted, model, work)
+        else:
+            scored(wanted, model, work)
+            found = parquet.read_table(place.path).sort_by("a.b").column("prediction")
+            assert found.to_pylist() == expected
+            types.add(str(found.type))
+    assert len(types) <= 1
+
+
 def test_a_query_and_times_of_nanoseconds_go_through_a_copy(
     session: Any, guest: scoring.Model, tmp_path: Path, work: Path
 ) -> None:
@@ -138,13 +216,108 @@ def test_a_table_of_the_catalog_is_checked_where_it_lies_and_scored_into_another
     assert session.table("spark_catalog.default.scored").count() == 40
 
 
+def test_a_scoring_that_fails_leaves_the_former_table_and_no_other(session: Any, tmp_path: Path, work: Path) -> None:
+    """Spark itself drops a table of Parquet files before the first row of the new one. This model says it gives one."""
+    session.createDataFrame(frame()).coalesce(1).write.saveAsTable("spark_catalog.default.new_rows")
+    session.createDataFrame([("former",)], "word string").write.saveAsTable("spark_catalog.default.former")
+    body, sentence = GUESTS["two columns"]
+    signature = ModelSignature(outputs=Schema([ColSpec("double")]))
+    broken = scoring.Model("m", guests.save(tmp_path / "broken", body, signature), None, ("a.b",), (), "double")
+    with pytest.raises(UserError, match=f"^{re.escape(str(sentence))}$"):
+        scored(asked("spark_catalog.default.new_rows", "spark_catalog.default.former", overwrite=True), broken, work)
+    assert [row.word for row in session.table("spark_catalog.default.former").collect()] == ["former"]
+    assert not [table for table in session.catalog.listTables() if table.name.startswith("scored_")]
+
+
+def test_a_table_that_changes_between_check_and_scoring_is_told(
+    session: Any, guest: scoring.Model, tmp_path: Path, work: Path
+) -> None:
+    session.createDataFrame(frame()).write.saveAsTable("spark_catalog.default.growing")
+    wanted = asked("spark_catalog.default.growing", tmp_path / "out.parquet")
+    with (
+        pytest.raises(
+            UserError,
+            match=r"^data: 'spark_catalog\.default\.growing' had 3 rows when it was checked, and 6 when it was scored; "
+            r"score it again when nobody changes it\.$",
+        ),
+        scoring.opened(wanted, guest, work) as rows,
+    ):
+        session.createDataFrame(frame()).write.insertInto("spark_catalog.default.growing")
+        session.catalog.refreshTable("spark_catalog.default.growing")
+        rows.score(guest, work)
+    assert os.listdir(tmp_path) == []
+
+
+def test_whatever_spark_fails_over_is_a_sentence(
+    session: Any, guest: scoring.Model, tmp_path: Path, work: Path
+) -> None:
+    session.createDataFrame(frame()).write.saveAsTable("spark_catalog.default.spoilt")
+    for file in Path("spark-warehouse/spoilt").iterdir():
+        file.write_bytes(b"no table")
+    with pytest.raises(UserError, match=r"^engine: Spark ended the scoring: .*; nothing is written, so mend it and "):
+        scored(asked("spark_catalog.default.spoilt", tmp_path / "out.parquet"), guest, work)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_disk_without_room_for_the_copy_is_told(
+    session: Any, guest: scoring.Model, tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def nowhere(_: outputs.Output) -> Iterator[Path]:
+        yield tmp_path / "nowhere"
+
+    frame().to_csv(tmp_path / "rows.csv", index=False)
+    monkeypatch.setattr(outputs.Output, "beside", nowhere)
+    with pytest.raises(UserError, match=r"^output: it cannot be written \(IO Error: .*\); give another path, or make "):
+        scored(asked(tmp_path / "rows.csv", tmp_path / "out.parquet"), guest, work)
+
+
+def test_executors_import_no_more_for_a_contract_than_they_are_asked_to_have() -> None:
+    """Of what stands in requirements.txt."""
+    code = "import sys, lifecycle.adapters.observing; print(*{name.split('.')[0] for name in sys.modules})"
+    path = str(Path(scoring_spark.__file__).parents[2])
+    run = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True
+    )
+    known = {"mlflow", "hyperopt", "matplotlib", "statsmodels", "skops", "click", "pyspark", "xgboost", "sqlalchemy"}
+    assert not set(run.stdout.split()) & known
+    assert {"pandas", "pyarrow", *scoring_spark.OF_CONTRACTS} <= set(run.stdout.split())
+
+
+def test_of_a_table_with_versions_the_newest_is_kept_to() -> None:
+    class Session:
+        """As far as a table of Delta Lake is asked for; the last of all that was."""
+
+        def sql(self, text: str) -> Any:
+            assert text == "DESCRIBE HISTORY main.shop.rows LIMIT 1"
+            return self
+
+        def collect(self) -> list[dict[str, int]]:
+            return [{"version": 7}]
+
+        @property
+        def read(self) -> Any:
+            return self
+
+        def option(self, *words: Any) -> Any:
+            self.options = words
+            return self
+
+        def table(self, name: str) -> Any:
+            return (name, *self.options)
+
+    place = Place("catalog", "main.shop.rows", "main.shop.rows", "rows")
+    model = scoring.Model("m", Path(), None, ())
+    assert scoring_spark.table_of(Session(), place, model)[0] == ("main.shop.rows", "versionAsOf", 7)
+
+
 def test_a_table_that_the_catalog_does_not_have_is_told(
     session: Any, guest: scoring.Model, tmp_path: Path, work: Path
 ) -> None:
     with pytest.raises(UserError, match=r"^data: there is no table 'spark_catalog\.default\.nowhere' \(.*\)\.$"):
         scored(asked("spark_catalog.default.nowhere", tmp_path / "out.parquet"), guest, work)
     frame().to_csv(tmp_path / "rows.csv", index=False)
-    with pytest.raises(UserError, match=r"^data: '.*rows\.csv' is no Parquet file that Spark can read as it is, "):
+    with pytest.raises(UserError, match=r"^data: '.*rows\.csv' is no Parquet file here that Spark can "):
         scored(asked(tmp_path / "rows.csv", "spark_catalog.default.scored2"), guest, work)
 
 
@@ -181,6 +354,10 @@ def test_executors_without_the_locks_packages_are_told(
         r"xgboost; install requirements\.txt there, or set PYSPARK_PYTHON to a python that has it\.$",
     ):
         scored(asked(tmp_path / "rows.parquet", tmp_path / "out.parquet"), guest, work)
+    # There the contract of a catalog's table is checked, too.
+    session.createDataFrame([(1, "x")], "`a.b` long, word string").write.saveAsTable("spark_catalog.default.few")
+    with pytest.raises(UserError, match=r", has no duckdb, mlflow, numpy, pandas, pyarrow, sklearn, xgboost; install "):
+        scored(asked("spark_catalog.default.few", tmp_path / "out.parquet"), guest, work)
     monkeypatch.setattr(session.sparkContext, "pythonExec", "/no/such/python")
     with pytest.raises(UserError, match=r"^engine: the executors' pythons are not there: /no/such/python; install "):
         spark.check_pythons(session.sparkContext, ["mlflow"])

@@ -137,8 +137,9 @@ def test_only_spark_s_own_adapters_import_pyspark():
     assert found == {f"lifecycle/adapters/{name}.py" for name in own}
 
 
-def test_the_transformer_that_travels_imports_nothing_of_ours():
-    found = imports_of(STEPS / "lifecycle" / "columns.py")
+@pytest.mark.parametrize("name", ["columns.py", "adapters/predicting.py"])
+def test_what_travels_with_a_model_imports_nothing_of_ours(name: str):
+    found = imports_of(STEPS / "lifecycle" / name)
     assert not {name for name in found if name.split(".")[0] == "lifecycle"}
     assert found
 

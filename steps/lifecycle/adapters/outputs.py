@@ -4,14 +4,18 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 
+import pyarrow as pa
+
 from lifecycle.adapters.places import parse_place
 from lifecycle.errors import UserError
 
+# In the hidden folder: the new rows, and what they take the place of.
+NEW, FORMER = "rows", "former"
 PARQUET, DELTA, TABLE = "parquet", "delta", "table"
 SUFFIXES = {".parquet": PARQUET, ".pq": PARQUET, ".delta": DELTA}
 # What Spark and Delta Lake write, marks and checksums included.
@@ -41,29 +45,74 @@ class Output:
 
     @contextmanager
     def beside(self) -> Iterator[Path]:
-        """Give a hidden folder beside the place, on the same disk, which is gone when the block ends."""
-        # Not by tempfile, whose folders are for this user alone: executors may be another's.
-        folder = self.path.with_name(f".{self.path.name}.{token_hex(4)}")
-        folder.mkdir()
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        """Give a hidden folder beside the place, on the same disk, which is gone when the block ends.
 
-    def put(self, written: Path) -> None:
-        """Put a file or folder that is whole in its place, from the folder beside it.
+        What `put` has moved out of the way is moved back if the new rows did not take its place.
 
         Raises
         ------
         UserError
-            Where something has appeared there that may not be replaced.
+            Where the disk refuses it.
         """
-        if self.path.exists():
+        # Not by tempfile, whose folders are for this user alone: executors may be another's.
+        folder = self.path.with_name(f".{self.path.name}.{token_hex(4)}")
+        with told():
+            folder.mkdir()
+        try:
+            yield folder
+        finally:
+            # Whoever interrupts this, too, finds the former output in the folder.
+            if self._settled(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def put(self, written: Path) -> None:
+        """Put a file or folder that is whole in its place.
+
+        Parameters
+        ----------
+        written : Path
+            `NEW` in the folder beside it.
+
+        Raises
+        ------
+        UserError
+            Where something has appeared there that may not be replaced, or the disk refuses.
+        """
+        former = written.with_name(FORMER)
+        try:
+            if self.path.exists():
+                check_free(self)
+                if written.is_dir() or self.path.is_dir():
+                    # Folders cannot be exchanged in one go.
+                    self.path.rename(former)
+            written.replace(self.path)
+        except OSError as error:
+            kept = "" if self._settled(written.parent) else f"; what stood there is {str(former)!r} now"
+            raise UserError(
+                f"output: the rows cannot take their place at {str(self.path)!r} ({error}){kept}; give another path, "
+                "or make room."
+            ) from error
+
+    def _settled(self, folder: Path) -> bool:
+        """Tell whether nothing in the folder beside is missed: a former output is moved back, or has been replaced."""
+        former = folder / FORMER
+        if former.exists() and (folder / NEW).exists() and not self.path.exists():
+            with suppress(OSError):
+                former.rename(self.path)
+        return not (former.exists() and (folder / NEW).exists())
+
+    def holds_delta(self) -> bool:
+        """Tell whether a Delta table stands there, whose next version new rows can be.
+
+        Raises
+        ------
+        UserError
+            Where it may not be replaced, such as one that has appeared since the options were read.
+        """
+        found = self.form == DELTA and (self.path / "_delta_log").is_dir()
+        if found:
             check_free(self)
-            if written.is_dir() or self.path.is_dir():
-                # Folders cannot be exchanged in one go; what was there goes with the folder beside.
-                self.path.rename(written.with_name("former"))
-        written.replace(self.path)
+        return found
 
 
 def parse_output(asked: str, engine: str, overwrite: bool) -> Output:
@@ -128,3 +177,53 @@ def check_free(output: Output) -> None:
             f"output: {str(path)!r} is a folder that holds {sorted(strangers)[0]!r}, which no scoring wrote, so it is "
             "not replaced; give another path."
         )
+
+
+@contextmanager
+def told(*others: type[Exception]) -> Iterator[None]:
+    """Make a sentence of what the disk refuses, which some libraries tell by types of their own.
+
+    Raises
+    ------
+    UserError
+        With the first line of what was said.
+    """
+    refusals: tuple[type[Exception], ...] = (OSError, *others)
+    try:
+        yield
+    except refusals as error:
+        words = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise UserError(f"output: it cannot be written ({words}); give another path, or make room.") from error
+
+
+def write_parquet(path: Path, first: pa.RecordBatch, batches: Iterator[pa.RecordBatch]) -> None:
+    """Write batches as one Parquet file, a group of rows each."""
+    from pyarrow import parquet
+
+    with told(), parquet.ParquetWriter(path, first.schema) as writer:
+        writer.write_batch(first)
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+def write_delta(path: Path, first: pa.RecordBatch, batches: Iterator[pa.RecordBatch]) -> None:
+    """Write batches as a Delta table; over one that is there as its next version."""
+    import deltalake
+
+    met: list[BaseException] = []
+
+    def every() -> Iterator[pa.RecordBatch]:
+        yield first
+        try:
+            yield from batches
+        except (Exception, KeyboardInterrupt) as error:
+            met.append(error)
+            raise
+
+    reader = pa.RecordBatchReader.from_batches(first.schema, every())
+    with told():
+        try:
+            deltalake.write_deltalake(str(path), reader, mode="overwrite", schema_mode="overwrite")
+        except Exception as error:
+            # Its errors are of several types, none of them OSError; of one that our rows met it keeps the text alone.
+            raise (met[0] if met else OSError(error)) from error

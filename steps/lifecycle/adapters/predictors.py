@@ -5,7 +5,6 @@ ends. One that dies costs time and no rows: its batch is tried once more in a fr
 """
 
 import json
-import logging
 import os
 import queue
 import struct
@@ -17,104 +16,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from lifecycle.adapters.local import ONE_THREAD
 from lifecycle.adapters.nursery import reason
+from lifecycle.adapters.predicting import Predictor, Unfit
 from lifecycle.errors import UserError
 
 LENGTH = struct.Struct("!Q")
 DONE, REFUSED = b"\x00", b"\x01"
 TRIES = 2
 SECONDS_TO_END = 5
-
-
-class Unfit(Exception):
-    """Why a model cannot be loaded, or cannot predict some rows, in a few words."""
-
-
-class Predictor:
-    """A model in this process.
-
-    Parameters
-    ----------
-    folder : Path
-        Where the model lies.
-    quiet : bool
-        Whether what mlflow thinks of the environment is left unsaid.
-
-    Raises
-    ------
-    Unfit
-        Where it cannot be loaded.
-    """
-
-    def __init__(self, folder: Path, quiet: bool = False) -> None:
-        import mlflow
-
-        if quiet:
-            logging.getLogger("mlflow").setLevel(logging.ERROR)
-        try:
-            self._model = mlflow.pyfunc.load_model(str(folder))
-        except Exception as error:
-            raise Unfit(f"cannot be loaded: {said(error)}") from error
-
-    def __call__(self, batch: pa.RecordBatch) -> pa.Array:
-        """Predict rows.
-
-        Parameters
-        ----------
-        batch : RecordBatch
-            The columns that the model reads, as the table has them.
-
-        Returns
-        -------
-        Array
-            One prediction a row.
-
-        Raises
-        ------
-        Unfit
-            Where the model refuses the rows, or gives something else than one value for each.
-        """
-        try:
-            predicted = self._model.predict(batch.to_pandas())
-        except Exception as error:
-            raise Unfit(f"refuses the rows: {said(error)}") from error
-        return one_a_row(predicted, len(batch))
-
-
-def one_a_row(predicted: Any, rows: int) -> pa.Array:
-    """Turn what a model predicts into a column; missing ones are null.
-
-    Raises
-    ------
-    Unfit
-        Where it is not one value a row.
-    """
-    if isinstance(predicted, pd.DataFrame) and predicted.shape[1] != 1:
-        names = ", ".join(map(str, predicted.columns[:5]))
-        raise Unfit(f"predicts {predicted.shape[1]} columns ({names}), where one is needed")
-    values = np.asarray(predicted)
-    values = values.ravel() if values.ndim == 2 and values.shape[1] == 1 else values
-    if values.shape != (rows,):
-        raise Unfit(f"predicts an array of shape {values.shape} for {rows} rows, where one value a row is needed")
-    return pa.array(values, from_pandas=True)
-
-
-def said(error: BaseException) -> str:
-    """Say an exception in one line."""
-    words = first_words(str(error))
-    return f"{type(error).__name__}: {words}" if words else type(error).__name__
-
-
-def first_words(text: str) -> str:
-    """Return the line of an error's text that says what is wrong: mlflow shows the rows first, whatever they are."""
-    head, _, after = text.partition(" Error: ")
-    lines = (after if "Failed to enforce schema" in head else text).strip().splitlines()
-    return lines[0].rstrip(".") if lines else ""
 
 
 # The other side.
@@ -140,7 +52,7 @@ def main() -> None:
                 if predictor is None:
                     raise Unfit(refusal)
                 [batch] = unpacked(message)
-                predicted = pa.record_batch([predictor(batch)], names=["prediction"])
+                predicted = pa.record_batch([predictor(batch.to_pandas())], names=["prediction"])
                 send(answers, DONE, packed(predicted))
             except Unfit as error:
                 send(answers, REFUSED, str(error).encode())
@@ -279,7 +191,7 @@ class InProcess:
     def submit(self, batch: pa.RecordBatch) -> "Future[pa.Array]":
         """Predict a batch now; the future is done when this returns."""
         future: Future[pa.Array] = Future()
-        future.set_result(self._predictor(batch))
+        future.set_result(self._predictor(batch.to_pandas()))
         return future
 
 

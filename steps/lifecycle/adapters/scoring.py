@@ -1,9 +1,8 @@
 """Scoring: a registered model over a table, in batches, each row written with what the model predicts of it."""
 
-import shutil
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,9 +16,9 @@ from lifecycle import checks
 from lifecycle.adapters import (
     catalog,
     databases,
-    flavors,
     local,
     outputs,
+    predicting,
     predictors,
     preparation,
     readers,
@@ -29,6 +28,7 @@ from lifecycle.adapters import (
 )
 from lifecycle.adapters.places import without_secrets
 from lifecycle.adapters.relation import Relation
+from lifecycle.adapters.scorer import Model
 from lifecycle.cells import Observed
 from lifecycle.contract import Contract
 from lifecycle.errors import UserError, listed
@@ -44,8 +44,6 @@ PREDICTION = "prediction"
 BATCH_ROWS = 65_536
 # Batches that wait for a process, beside those that are worked on: the reader must not run away from the model.
 AHEAD = 2
-# Of mlflow's types, what a model of this project predicts.
-ARROW_TYPES = {"string": pa.string(), "long": pa.int64(), "double": pa.float64(), "boolean": pa.bool_()}
 BREACHES = "breaches.csv"
 
 
@@ -78,39 +76,6 @@ class Asked:
     output: outputs.Output | None
     engine: str
     parallelism: int
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model that lies here.
-
-    Attributes
-    ----------
-    uri : str
-        Its address, with the version.
-    folder : Path
-        Where it lies.
-    contract : Contract or None
-        Of the table that it was trained on; None for a model of another project.
-    reads : tuple of str
-        Columns that the table must have; empty where neither contract nor signature says.
-    also : tuple of str
-        Columns that the model reads where the table has them.
-    kind : str
-        What it predicts, as its signature says: string, long, double, boolean or another; empty where it does not.
-    """
-
-    uri: str
-    folder: Path
-    contract: Contract | None
-    reads: tuple[str, ...]
-    also: tuple[str, ...] = ()
-    kind: str = ""
-
-    def inputs(self, names: Sequence[str]) -> list[str]:
-        """Return the columns to hand to it, of those that a table has: all where it does not say."""
-        read = {*self.reads, *self.also}
-        return [name for name in (*self.reads, *self.also) if name in names] if read else list(names)
 
 
 class Rows(Protocol):
@@ -181,68 +146,6 @@ def asked_for(options: "Options") -> Asked:
     )
 
 
-def fetched(uri: str, folder: Path) -> Model:
-    """Fetch a model.
-
-    Parameters
-    ----------
-    uri : str
-        Anything that names one: ``models:/name@alias``, ``models:/name/3``, ``runs:/.../model``, a folder.
-    folder : Path
-        An existing folder for its files.
-
-    Raises
-    ------
-    UserError
-        Where there is no such model, or it cannot be applied to a table.
-    """
-    from mlflow.exceptions import MlflowException
-    from mlflow.models import Model as Saved
-
-    try:
-        known = registry.resolved(uri)
-        path = tracking.fetch_artifact(known, folder)
-        saved = Saved.load(str(path))
-    except (LookupError, MlflowException, OSError) as error:
-        raise UserError(
-            f"model: there is no model {uri!r} ({tracking.first_line(error)}); run -e register, which makes "
-            f"models:/NAME@{registry.CHAMPION}, or name another."
-        ) from error
-    if "python_function" not in (saved.flavors or {}):
-        raise UserError(
-            f"model: {known} has no python_function flavor ({listed(saved.flavors or {})}), by which it could be "
-            "loaded; name another."
-        )
-    try:
-        contract = flavors.contract_of(str(path))
-    except LookupError:
-        contract = None
-    inputs, result = saved.get_input_schema(), saved.get_output_schema()
-    if contract:
-        path = _without_inputs(saved, path, folder)
-    named = inputs is not None and inputs.has_input_names()
-    reads = tuple(contract.features) if contract else tuple(inputs.required_input_names()) if named else ()
-    also = () if contract or not named else tuple(inputs.optional_input_names())
-    kinds = [str(getattr(one, "type", "")).removeprefix("DataType.") for one in result.inputs] if result else []
-    return Model(known, path, contract, reads, also, kinds[0] if len(kinds) == 1 else "")
-
-
-def _without_inputs(saved: Any, path: Path, folder: Path) -> Path:
-    """Take the inputs out of the signature of our copy of a model, and return where that lies.
-
-    mlflow asks of each single cell whether it is of some type at all, which takes three times as long as a linear model
-    does. By then the contract has asked more, in SQL.
-    """
-    from mlflow.models import ModelSignature
-
-    if not path.is_relative_to(folder):
-        path = Path(shutil.copytree(path, folder / "own-copy"))
-    if saved.signature is not None:
-        saved.signature = ModelSignature(outputs=saved.signature.outputs) if saved.signature.outputs else None
-    saved.save(str(path / "MLmodel"))
-    return path
-
-
 @contextmanager
 def opened(asked: Asked, model: Model, folder: Path) -> Iterator[Rows]:
     """Open the table in its engine.
@@ -290,7 +193,7 @@ class File:
     relation : Relation
         Its rows.
     untouched : bool
-        Whether they are those of the Parquet files of the source, which others may read in its place.
+        Whether they are those of Parquet files that lie where the user has them, which others may read in its place.
     notes : list of str
         What was done that nobody asked for.
     """
@@ -325,7 +228,8 @@ class File:
                 f"the table lacks {listed(absent)}, so the query of the model's training table is applied first: "
                 f"{len(raw):,} rows, {len(self.relation):,} after it."
             )
-        self.untouched = self.source.kind == "parquet" and not query and not asked.read.nullstr
+        as_read = self.source.kind == "parquet" and not query and not asked.read.nullstr
+        self.untouched = as_read and not self.source.fetched
         self.digest = sources.inputs_digest([self.source])
 
 
@@ -360,25 +264,21 @@ class LocalRows:
             file = folder / "predictions.parquet"
             self._write(model, file, outputs.PARQUET)
             return file
-        if output.form == outputs.DELTA and (output.path / "_delta_log").is_dir():
+        if output.holds_delta():
             # A transaction of its own, after which the rows before it can still be read.
             self._write(model, output.path, outputs.DELTA)
             return None
         with output.beside() as beside:
-            self._write(model, beside / "rows", output.form)
-            output.put(beside / "rows")
+            self._write(model, beside / outputs.NEW, output.form)
+            output.put(beside / outputs.NEW)
         return None
 
     def _write(self, model: Model, path: Path, form: str) -> None:
         batches = self._scored(model)
         first = next(batches)
+        write = outputs.write_delta if form == outputs.DELTA else outputs.write_parquet
         try:
-            if form == outputs.DELTA:
-                write_delta(path, first, batches)
-            else:
-                write_parquet(path, first, batches)
-        except OSError as error:
-            raise UserError(f"output: it cannot be written ({error}); give another path, or make room.") from error
+            write(path, first, batches)
         finally:
             batches.close()
 
@@ -388,7 +288,7 @@ class LocalRows:
         batches = self._relation.batches(BATCH_ROWS)
         workers = min(self._asked.parallelism, -(-rows // BATCH_ROWS))
         names = model.inputs(self.names)
-        kind = ARROW_TYPES.get(model.kind)
+        kind = predicting.ARROW_TYPES.get(model.kind)
         under_way: deque[tuple[pa.RecordBatch, Future[pa.Array]]] = deque()
 
         def finished() -> pa.RecordBatch:
@@ -397,10 +297,7 @@ class LocalRows:
             predicted = future.result()
             # Where the model does not declare it, all have the first batch's.
             kind = kind or predicted.type
-            try:
-                return batch.append_column(PREDICTION, predicted.cast(kind))
-            except pa.ArrowException as error:
-                raise predictors.Unfit(f"predicts what is no {kind}: {predictors.said(error)}") from error
+            return batch.append_column(PREDICTION, predicting.as_kind(predicted, kind))
 
         try:
             with predictors.engine(model.folder, workers, one_batch=rows <= BATCH_ROWS) as engine:
@@ -410,30 +307,8 @@ class LocalRows:
                         yield finished()
                 while under_way:
                     yield finished()
-        except predictors.Unfit as error:
+        except predicting.Unfit as error:
             raise UserError(f"model: {model.uri} {error}.") from error
-
-
-def write_parquet(path: Path, first: pa.RecordBatch, batches: Iterator[pa.RecordBatch]) -> None:
-    """Write batches as one Parquet file, a group of rows each."""
-    from pyarrow import parquet
-
-    with parquet.ParquetWriter(path, first.schema) as writer:
-        writer.write_batch(first)
-        for batch in batches:
-            writer.write_batch(batch)
-
-
-def write_delta(path: Path, first: pa.RecordBatch, batches: Iterator[pa.RecordBatch]) -> None:
-    """Write batches as a Delta table; over one that is there as its next version."""
-    import deltalake
-
-    def every() -> Iterator[pa.RecordBatch]:
-        yield first
-        yield from batches
-
-    reader = pa.RecordBatchReader.from_batches(first.schema, every())
-    deltalake.write_deltalake(str(path), reader, mode="overwrite", schema_mode="overwrite")
 
 
 def judged(run: tracking.StepRun, rows: Rows, model: Model) -> list[str]:

@@ -49,6 +49,8 @@ class Source:
         How it is to be read.
     files : tuple of Path
         The files to read, in order; empty for the path itself.
+    fetched : bool
+        Whether they are a copy that this process, or the one that started it, has made of what lies elsewhere.
     """
 
     option: str
@@ -56,6 +58,7 @@ class Source:
     path: Path
     read: ReadOptions = field(default_factory=ReadOptions)
     files: tuple[Path, ...] = ()
+    fetched: bool = False
 
     def __post_init__(self) -> None:
         """Let a path stand for its only file."""
@@ -108,28 +111,26 @@ def locate(option: str, asked: str, read: ReadOptions | None = None) -> Source:
     if asked in samples:
         return Source(option, asked, CATALOG.parent / samples[asked]["file"], read)
     place = place_of(option, asked)
-    if place.is_remote:
+    path = Path(place.path).expanduser()
+    fetched = place.is_remote or is_delta(place)
+    if fetched:
         path = _fetched(option, absolute(asked), place)
-    else:
-        path = Path(place.path).expanduser()
-        if (path / "_delta_log").is_dir():
-            path = _fetched(option, absolute(asked), place)
-        elif place.version is not None and path.exists():
-            raise UserError(f"{option}: {asked!r} is no Delta table, so it has no versions; leave ?version= out.")
-        elif has_magic(place.path) and not path.exists():
-            files = [Path(name) for name in sorted(glob(str(path))) if Path(name).is_file()]
-            return Source(option, place.shown, path, read, _of_one_kind(option, place.shown, files, "matches"))
+    elif place.version is not None and path.exists():
+        raise UserError(f"{option}: {asked!r} is no Delta table, so it has no versions; leave ?version= out.")
+    elif has_magic(place.path) and not path.exists():
+        files = [Path(name) for name in sorted(glob(str(path))) if Path(name).is_file()]
+        return Source(option, place.shown, path, read, _of_one_kind(option, place.shown, files, "matches"))
     if not path.exists():
         raise _missing(option, asked, path)
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.is_file() and not is_beside(file.name))
-        return Source(option, place.shown, path, read, _of_one_kind(option, place.shown, files, "holds"))
+        return Source(option, place.shown, path, read, _of_one_kind(option, place.shown, files, "holds"), fetched)
     if not kind_of(path.name):
         raise UserError(
             f"{option}: {place.shown!r} ends in {path.suffix or 'no suffix'!r}; "
             f"give a file that ends in one of {listed(KINDS, 20)}."
         )
-    return Source(option, place.shown, path, read)
+    return Source(option, place.shown, path, read, fetched=fetched)
 
 
 def place_of(option: str, asked: str) -> Place:
@@ -138,6 +139,11 @@ def place_of(option: str, asked: str) -> Place:
     if place.form == "catalog" and Path(asked).exists():
         return Place("path", asked, asked, Path(asked).name)
     return place
+
+
+def is_delta(place: Place) -> bool:
+    """Tell whether a place is the folder of a Delta table here."""
+    return place.form == "path" and (Path(place.path).expanduser() / "_delta_log").is_dir()
 
 
 def is_cataloged(asked: str) -> bool:
@@ -154,7 +160,7 @@ def check(option: str, asked: str) -> None:
         As `locate` does for what lies here.
     """
     place = place_of(option, asked)
-    if not place.is_remote and not (Path(place.path).expanduser() / "_delta_log").is_dir():
+    if not place.is_remote and not is_delta(place):
         locate(option, asked)
 
 
