@@ -92,6 +92,8 @@ def test_nothing_lies_beside_the_store(swept: Any) -> None:
     assert {path.name for path in (swept.artifacts(run) / "prepared").iterdir()} == {
         *("contract.json", "profile.csv", "findings.csv", "breaches.csv")
     }
+    profile = pd.read_csv(swept.artifacts(run) / "prepared" / "profile.csv")
+    assert profile.iloc[-1][["column", "role", "distinct"]].tolist() == ["species", "target", 3]
 
 
 def test_done_before_it_is_taken_over_without_spark(swept: Any) -> None:

@@ -115,6 +115,8 @@ class Contract:
         Training rows.
     missing_words : tuple of str
         Texts that stand for a missing cell; blank ones always do.
+    dialect : str
+        ``spark`` where the query is Spark's SQL; empty where it is duckdb's.
 
     Raises
     ------
@@ -134,6 +136,7 @@ class Contract:
     rows_without_target: int = 0
     rows: int = 0
     missing_words: tuple[str, ...] = ()
+    dialect: str = ""
 
     def __post_init__(self) -> None:
         """Complete the rules by their defaults, and check them."""
@@ -174,8 +177,11 @@ class Contract:
         return {column.name: column.levels for column in self.columns if column.role == ORDINAL}
 
     def to_json(self) -> str:
-        """Write the contract as indented JSON."""
-        return json.dumps(asdict(self), indent=1, ensure_ascii=False, default=lambda value: value.item())
+        """Write the contract as indented JSON; the dialect only where it is not duckdb's."""
+        values = asdict(self)
+        if not self.dialect:
+            del values["dialect"]
+        return json.dumps(values, indent=1, ensure_ascii=False, default=lambda value: value.item())
 
     @classmethod
     def from_json(cls, text: str) -> "Contract":

@@ -24,6 +24,8 @@ ROLES = ("numeric", "categorical", "datetime", "text", "id", "drop")
 THRESHOLDS = ("best_f1",)
 # Timers and waits of the system take no more.
 LONGEST_SECONDS = 1_000_000_000
+# The dialect of a query that Spark runs.
+SPARK = "spark"
 FOLD_COLUMN, TWIN_COLUMN = "__fold__", "__twin__"
 # `unknown`, `none` and `-` are levels as often as not; who wants them missing says so by read="nullstr=...".
 MISSING_WORDS = ("?", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null")
@@ -150,7 +152,8 @@ class TableSettings:
     """The table parameters of a run, with the sample's own defaults filled in.
 
     ``task`` and ``split`` may still be ``auto``: they are settled by the target when the table is read, and the
-    contract says what they became.
+    contract says what they became. ``dialect`` is ``spark`` where the query is Spark's SQL, and empty where it is
+    duckdb's or there is none.
     """
 
     data: str
@@ -169,6 +172,7 @@ class TableSettings:
     roles: tuple[tuple[str, str], ...] = ()
     read: str = ""
     strict: bool = False
+    dialect: str = ""
     # Of `read`, which is what a run's page shows.
     nullstr: tuple[str, ...] = ()
     # Options that nobody typed: a query may have taken their columns away.

@@ -123,31 +123,53 @@ def level_sql(name: str, missing_words: Sequence[str], kind: str = "") -> str:
         What the cells are of, as `lifecycle.roles.kind_of` says, where it is known; it saves time.
     """
     text, cell = text_of(name, missing_words), quoted(name)
+    if kind == REAL:
+        return _real_level(f"CAST({cell} AS DOUBLE)", missing_words)
+    if kind == TIME:
+        # A date among them, which is a time at midnight.
+        return _unless(f"CAST(CAST({cell} AS TIMESTAMP_NTZ) AS STRING)", missing_words)
     words = f"CASE lower({text}) WHEN 'true' THEN 'True' WHEN 'false' THEN 'False' ELSE {text} END"
-    if kind and kind != REAL:
+    if kind:
         return words
     # Not every type can be cast to a number, but every one to a text.
-    read = cell if kind else f"CAST({cell} AS STRING)"
-    number = f"nanvl(try_cast({read} AS DOUBLE), CAST(NULL AS DOUBLE))"
+    string = f"CAST({cell} AS STRING)"
+    # A float has more digits as a double than its own text shows.
+    double = (
+        f"CASE WHEN typeof({cell}) = 'float' THEN CAST(try_cast({string} AS FLOAT) AS DOUBLE) "
+        f"ELSE try_cast({string} AS DOUBLE) END"
+    )
+    day = _unless(f"concat({string}, ' 00:00:00')", missing_words)
+    # The type is known when the query is planned, so that one of the three is all that is ever computed.
+    return (
+        f"CASE WHEN typeof({cell}) IN ('double', 'float') OR typeof({cell}) LIKE 'decimal%' "
+        f"THEN {_real_level(double, missing_words)} WHEN typeof({cell}) = 'date' THEN {day} ELSE {words} END"
+    )
+
+
+def _real_level(double: str, missing_words: Sequence[str]) -> str:
+    """Return the SQL of the level of a number that has a fraction, a DOUBLE."""
+    number = f"nanvl({double}, CAST(NULL AS DOUBLE))"
     plain = f"{number} = rint({number}) AND abs({number}) < 1e37"
     # A decimal is made of the digits that are shown, of which 2**53 and more have too few.
     whole = f"CAST(coalesce(try_cast({number} AS BIGINT), try_cast({number} AS DECIMAL(38, 0))) AS STRING)"
-    real = f"CASE WHEN {plain} THEN {whole} ELSE {_python_real(cell, number)} END"
-    absent = ", ".join(literal(word) for word in missing_words)
-    real = f"CASE WHEN {real} NOT IN ({absent}) THEN {real} END" if absent else real
-    # The type is known when the query is planned, so that one of the two is all that is ever computed.
-    return real if kind else f"CASE WHEN typeof({cell}) IN ('double', 'float') THEN {real} ELSE {words} END"
+    return _unless(f"CASE WHEN {plain} THEN {whole} ELSE {_python_real(number)} END", missing_words)
 
 
-def _python_real(cell: str, number: str) -> str:
+def _unless(level: str, missing_words: Sequence[str]) -> str:
+    """Return the SQL of the level of a number or a time; NULL where it is a word for a missing cell."""
+    absent = ", ".join(literal(word) for word in missing_words if word[:1] in "+-.0123456789")
+    return f"CASE WHEN {level} NOT IN ({absent}) THEN {level} END" if absent else level
+
+
+def _python_real(number: str) -> str:
     """Return the SQL of a fraction as Python and duckdb write it: Java has exponents sooner, and writes them apart."""
-    text = f"CAST({cell} AS STRING)"
+    text = f"CAST({number} AS STRING)"
     # 1.5E-7 becomes 1.5e-07, 1.0E-7 becomes 1e-07.
     exponent = f"regexp_replace(regexp_replace(lower({text}), '\\\\.0e', 'e'), 'e-([0-9])$', 'e-0$1')"
     # 1.5E-4 and 1.25E7 become 0.00015 and 12500000: all digits, and no more.
     digits = f"regexp_replace(CAST(try_cast({text} AS DECIMAL(38, 20)) AS STRING), '0+$', '')"
-    shown = f"CASE WHEN instr({text}, 'E') = 0 THEN {text} WHEN abs({number}) < 1e-4 THEN {exponent} ELSE {digits} END"
-    return f"CASE WHEN {number} IS NOT NULL THEN {shown} END"
+    plain = f"replace({text}, 'Infinity', 'inf')"
+    return f"CASE WHEN instr({text}, 'E') = 0 THEN {plain} WHEN abs({number}) < 1e-4 THEN {exponent} ELSE {digits} END"
 
 
 def value_sql(name: str, kind: str, reading: Reading | None, missing_words: Sequence[str]) -> str:
@@ -340,4 +362,12 @@ def row_sql(contract: Contract) -> str:
     """Return the SQL of a digest (BIGINT) of what models read of a row and of its target: twins have equal ones."""
     words = contract.missing_words
     cells = [feature_sql(column, words) for column in contract.columns if column.name in contract.features]
-    return f"xxhash64({', '.join([*cells, level_sql(contract.target, words)])})"
+    return cells_sql([*cells, level_sql(contract.target, words)])
+
+
+def cells_sql(cells: Sequence[str]) -> str:
+    """Return the SQL of a digest (BIGINT) of some cells, which tells where one is missing.
+
+    The hash passes over a NULL as if it were not there; that of one cell does not, as it is a number then too.
+    """
+    return f"xxhash64({', '.join(f'xxhash64({cell})' for cell in cells)})"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -561,21 +561,22 @@ def profile(prepared: Prepared, sample: pd.DataFrame) -> pd.DataFrame:
         of the test rows), ``distinct``, and of numeric ones ``mean``, ``std``, ``low``, ``median``, ``high`` (in the
         column's units).
     """
-    contract = prepared.contract
-    frame = profile_of(contract, prepared.train_summaries, prepared.observed, sample)
-    labels = prepared.train_labels
-    target: dict[str, Any] = {"column": contract.target, "role": "target", "missing": 0.0, "missing_test": 0.0}
-    target["distinct"] = labels.nunique()
+    contract, labels = prepared.contract, prepared.train_labels
+    target = Summary(contract.target, "", len(labels), len(labels), labels.nunique())
     if contract.task == "regression":
-        target |= {"mean": labels.mean(), "std": labels.std(), "low": labels.min(), "median": labels.median()}
-        target["high"] = labels.max()
-    return pd.DataFrame([*frame, target])
+        figures: dict[str, Any] = {"mean": labels.mean(), "std": labels.std(), "median": labels.median()}
+        target = replace(target, low=labels.min(), high=labels.max(), **figures)
+    return profile_of(contract, prepared.train_summaries, target, prepared.observed, sample)
 
 
 def profile_of(
-    contract: Contract, summaries: Mapping[str, Summary], observed: Observed, sample: pd.DataFrame
-) -> list[dict[str, Any]]:
-    """Summarise the columns of the training rows, one a row, as `profile` does."""
+    contract: Contract,
+    summaries: Mapping[str, Summary],
+    target: Summary,
+    observed: Observed,
+    sample: pd.DataFrame,
+) -> pd.DataFrame:
+    """Return what `profile` does, of the summaries of the columns and of the target."""
     frame = []
     for column in contract.columns:
         one, other = summaries[column.name], observed.columns.get(column.name)
@@ -588,10 +589,18 @@ def profile_of(
             "distinct": one.distinct,
         }
         if column.role == NUMERIC:
-            row |= {"mean": one.mean, "std": one.std, "low": one.low, "high": one.high}
-            row["median"] = sample[column.name].median() if one.median is None else one.median
+            row |= _figures(one, sample[column.name])
         frame.append(row)
-    return frame
+    last = {"column": contract.target, "role": "target", "missing": 0.0, "missing_test": 0.0}
+    last["distinct"] = target.distinct
+    if contract.task == "regression":
+        last |= _figures(target, sample[contract.target])
+    return pd.DataFrame([*frame, last])
+
+
+def _figures(one: Summary, sample: "pd.Series[Any]") -> dict[str, Any]:
+    median = sample.median() if one.median is None else one.median
+    return {"mean": one.mean, "std": one.std, "low": one.low, "high": one.high, "median": median}
 
 
 def sample_size(contract: Contract, asked: int) -> int:

@@ -1,20 +1,38 @@
 """Tables that stay in Spark: what `prepare` decides, decided there, and the models that are fitted on them."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lifecycle import mllib as offered
-from lifecycle.adapters import cli, mllib, preparation, sources, spark, spark_table, steps
+from lifecycle import sparksql, split
+from lifecycle.adapters import (
+    cli,
+    mllib,
+    preparation,
+    readers,
+    sources,
+    spark,
+    spark_reading,
+    spark_table,
+    steps,
+    tracking,
+)
 from lifecycle.errors import UserError
 from lifecycle.metrics import metrics_for, resolve_metric
+from lifecycle.table import profile, profile_of
 from lifecycle.trials import FINISHED, Task
 
 pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("at_home")]
@@ -65,8 +83,11 @@ def ordinary(folder: Path, **typed: Any) -> preparation.Made:
 
 @pytest.fixture(scope="module")
 def strange(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every kind of column, missing cells among them, in several files: text that is numbers, dates, words."""
-    folder, chance, rows = tmp_path_factory.mktemp("strange"), np.random.default_rng(5), 400
+    """Every kind of column, missing cells among them, in several files: text that is numbers, dates, words.
+
+    In a folder of a name that no address could have.
+    """
+    folder, chance, rows = tmp_path_factory.mktemp("ein Ärger 5%20"), np.random.default_rng(5), 400
     frame = pd.DataFrame(
         {
             "number": np.round(chance.normal(0, 100, rows), 2),
@@ -92,26 +113,57 @@ def strange(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def kinds(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a Parquet file may hold that a CSV cannot: what is golden, five times, and what has more digits beside."""
+    golden = pq.read_table(project / "tests" / "golden" / "good" / "kinds.parquet")
+    # Spark reads no times of a day, and writes bytes in its own way; a NaN in Parquet is no missing cell to `prepare`.
+    golden = golden.drop_columns(["clock", "raw", "ratio"])
+    chance, places = np.random.default_rng(3), range(5 * len(golden))
+    moment = datetime(2021, 3, 1, 10, 30)
+    more = {
+        "weight": pa.array(chance.normal(0, 9, len(places)), pa.float32()),
+        "grade": pa.array([Decimal(i % 4) / 2 for i in places], pa.decimal128(10, 2)),
+        "share": pa.array([(0.1, 0.25, 3.0)[i % 3] for i in places], pa.float32()),
+        "born": pa.array([None if i % 7 == 2 else date(1980 + i % 3, 1, 1) for i in places]),
+        "stamp": pa.array([moment + timedelta(milliseconds=2100 * (i % 50)) for i in places], pa.timestamp("us")),
+        "endless": pa.array([(-1) ** i * np.inf if i % 5 else 1e-7 * i for i in places], pa.float64()),
+        "exact": pa.array([Decimal(i % 9 < 4) for i in places], pa.decimal128(38, 10)),
+    }
+    table = pa.concat_tables([golden] * 5)
+    for name, cells in more.items():
+        table = table.append_column(name, cells)
+    path = tmp_path_factory.mktemp("kinds") / "kinds.parquet"
+    pq.write_table(table, path)
+    return path
+
+
+KINDS = {"target": "exact", "drop": "endless", "roles": "grade=categorical;share=categorical;born=categorical"}
 TABLES = {
     "churn": {"data": "churn"},
     "iris": {"data": "iris"},
     "diabetes": {"data": "diabetes"},
     "strange": {"target": "y"},
     "by shop": {"target": "y", "split_column": "shop", "drop": "remark"},
+    "kinds": KINDS,
+    "by stamp": KINDS | {"split_column": "stamp"},
 }
+# Spark knows no nanoseconds, and no numbers without a sign.
+KNOWN = {"TIMESTAMP_NS": "TIMESTAMP", "UTINYINT": "SMALLINT"}
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_is_prepared_as_prepare_does(
-    prepared: Callable[..., spark_table.SparkPrepared], strange: Path, tmp_path: Path, name: str
+    prepared: Callable[..., spark_table.SparkPrepared], strange: Path, kinds: Path, tmp_path: Path, name: str
 ) -> None:
-    typed = {"data": str(strange)} | TABLES[name]
+    typed = {"data": str(kinds if TABLES[name].get("target") == "exact" else strange)} | TABLES[name]
     here, there = prepared(**typed), ordinary(tmp_path, **typed)
-    # Spark knows no nanoseconds.
-    columns = [
-        replace(one, type=one.type.replace("TIMESTAMP_NS", "TIMESTAMP")) for one in there.prepared.contract.columns
-    ]
+    columns = [replace(one, type=KNOWN.get(one.type, one.type)) for one in there.prepared.contract.columns]
     assert here.contract == replace(there.prepared.contract, columns=tuple(columns))
+    found = profile_of(here.contract, here.summaries, here.target, here.observed, here.sample)
+    expected = profile(there.prepared, there.train_sample)
+    expected["type"] = expected["type"].replace(KNOWN)
+    pd.testing.assert_frame_equal(found, expected, check_dtype=False)
     assert {one.code: (one.column, one.count) for one in here.findings} == {
         one.code: (one.column, one.count) for one in there.findings
     }
@@ -142,8 +194,68 @@ def test_a_second_table_is_the_test_table(
 ) -> None:
     typed = {"data": str(strange / "part-0.parquet"), "test_data": str(strange / "part-1.parquet"), "target": "y"}
     here, there = prepared(**typed, drop="remark"), ordinary(tmp_path, **typed, drop="remark")
-    assert len(here.test) == len(there.prepared.test)
-    assert here.labels.sum() == len(there.prepared.train) == len(here.train)
+    columns = [replace(one, type=KNOWN.get(one.type, one.type)) for one in there.prepared.contract.columns]
+    assert here.contract == replace(there.prepared.contract, columns=tuple(columns))
+    train = spark_table.features_of(here.train.frame, here.contract, spark_table.FOLD).toPandas()
+    test = spark_table.features_of(here.test.frame, here.contract).toPandas()
+    assert multiset(train) == multiset(pd.read_parquet(there.train))
+    assert multiset(test) == multiset(pd.read_parquet(there.test).drop(columns="__twin__"))
+    assert here.labels.sum() == len(train)
+
+
+def test_where_few_values_leave_folds_empty_those_that_are_there_are_used_as_by_prepare(
+    session: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a large table alone, whose folds are not dealt."""
+    for module in (split, spark_table):
+        monkeypatch.setattr(module, "DEALT_ROWS", 100)
+    typed = {"data": "churn", "split_column": "ServicesOpted", "seed": 48}
+    there = ordinary(tmp_path, **typed)
+    different, sizes = np.unique(there.prepared.folds, return_counts=True)
+    assert different.tolist() == [1, 3]
+    here = spark_table.prepare(session, spark_table.identify(options(**typed)), tmp_path)
+    assert here.labels.sum(axis=1).tolist() == sizes.tolist()
+    made = mllib.Design(here)
+    record = objective(made)(0, Task({"model": "dtc", "maxDepth": 2}))
+    assert (record.status, record.error, record.folds_done) == (FINISHED, "", 2)
+    made.let_go()
+    here.let_go()
+    with pytest.raises(
+        UserError, match=r"^folds: hash by 'ServicesOpted' leaves all training rows in one of 3 folds; give"
+    ):
+        identity = spark_table.identify(options(**typed, folds=3))
+        spark_table._without_empty(here.train.frame, np.array([[0, 0], [3, 4], [0, 0]]), identity.settings)
+
+
+def test_rows_that_differ_by_where_a_cell_is_missing_are_told_apart(session: Any) -> None:
+    """Spark's own hash passes over missing cells, and knows no maps."""
+    cells = "1D AS a, CAST(NULL AS DOUBLE) AS b", "CAST(NULL AS DOUBLE) AS a, 1D AS b"
+    one, other = (session.sql(f"SELECT {some}") for some in cells)
+    assert one.union(other).selectExpr(sparksql.cells_sql(["a", "b"])).distinct().count() == 2
+    assert spark_reading.content_digest(one, "data", "t") != spark_reading.content_digest(other, "data", "t")
+    inner = (f"SELECT map('k', 1) AS m, struct({some}) AS s" for some in cells)
+    assert len({spark_reading.content_digest(session.sql(query), "data", "t") for query in inner}) == 2
+
+
+def test_a_query_in_spark_makes_another_table_than_the_same_words_in_duckdb(
+    prepared: Callable[..., spark_table.SparkPrepared], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = options(data="iris", split="hash")
+    assert spark_table.identify(plain).key == steps.identify(plain).key
+    typed = {"data": "iris", "query": "SELECT *, CAST(petal_width AS INT) AS width FROM data"}
+    there, here = steps.identify(options(**typed, split="hash")), spark_table.identify(options(**typed))
+    assert here.key != there.key
+    contract = prepared(**typed).contract
+    assert (contract.dialect, json.loads(contract.to_json())["dialect"]) == ("spark", "spark")
+    # Spark cuts a fraction off, which duckdb rounds.
+    assert [column.high for column in contract.columns if column.name == "width"] == [2.0]
+    # What was searched in Spark alone is what is registered.
+    known = {("tune_mllib", here.key)}
+    monkeypatch.setattr(steps, "find_prepared", lambda one, _, step="prepare": "x" if (step, one.key) in known else "")
+    assert steps.as_searched(there, tracking.StepRun("r", "0", "register")).key == here.key
+    assert steps.as_searched(there, tracking.StepRun("r", "0", "baseline")).key == there.key
+    known.add(("prepare", there.key))
+    assert steps.as_searched(there, tracking.StepRun("r", "0", "register")).key == there.key
 
 
 @pytest.mark.parametrize(
@@ -161,11 +273,94 @@ def test_a_second_table_is_the_test_table(
         ({"data": "churn", "target": "Age", "positive": "x"}, "positive: 'x' was given, but 'Age' is a quantity; .*"),
         ({"data": "churn", "roles": "FrequentFlyer=numeric"}, "roles: 'FrequentFlyer' cannot be numeric, it holds .*"),
         ({"data": "iris", "folds": 60}, "folds: .* too few for 60 folds .*"),
+        (
+            {"data": "churn", "query": "SELECT *, CAST(FrequentFlyer AS INT) AS x FROM data"},
+            "query: Spark's SQL fails at a row with .*cannot be cast to .*; write try_cast, try_divide or the like, .*",
+        ),
+        (
+            {"data": "churn", "query": "SELECT *, 1 AS __Label__ FROM data"},
+            "data: 'churn' has a column named '__Label__', which a search in Spark keeps for itself; rename it, .*",
+        ),
+        (
+            {"data": "churn", "query": "SELECT *, 1 AS probability FROM data"},
+            "data: 'churn' has a column named 'probability', which a search in Spark keeps for itself; .*",
+        ),
+        ({"data": "churn", "test_data": "iris"}, "test_data: 'iris' lacks the columns Target; give a table with .*"),
     ],
 )
 def test_a_mistake_is_told_as_by_prepare(session: Any, tmp_path: Path, typed: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=f"^{said}$"):
         spark_table.prepare(session, spark_table.identify(options(**typed)), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "typed", "said"),
+    [
+        (
+            "x.parquet",
+            b"",
+            {},
+            "data: .*x.parquet' cannot be read: it is no Parquet file, or one that is cut short; .*",
+        ),
+        ("x.parquet", b"PAR1 and no more", {}, "data: .*x.parquet' cannot be read: it is no Parquet file, .*"),
+        ("x.csv", b"a,y\nb,c\nd\n", {}, "data: Spark cannot read '.*x.csv' .*; a cell may hold a line break, .*"),
+        (
+            "x.csv",
+            b"a,b,y\n1,2,c\n3,4\n",
+            {"query": "SELECT a, 'c' AS y FROM data"},
+            "data: Spark cannot read '.*x.csv' .*; a cell may hold a line break, or a row lack cells; .*",
+        ),
+        ("x.csv", b'a,y\n"b\nc",d\ne,f\n', {}, "data: Spark cannot read '.*x.csv' .*; a cell may hold a line break.*"),
+    ],
+)
+def test_a_file_that_is_broken_is_told(
+    session: Any, tmp_path: Path, name: str, cells: bytes, typed: dict[str, Any], said: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(cells)
+    with pytest.raises(UserError, match=f"^{said}$"):
+        spark_table.prepare(session, spark_table.identify(options(data=str(path), target="y", **typed)), tmp_path)
+
+
+def test_late_cells_of_a_csv_file_are_read_as_by_prepare(session: Any, tmp_path: Path) -> None:
+    """Beyond the rows by which types are found."""
+    rows = "".join(f"2021-01-05,2021-01-05,5,0.5,5,{place % 7}\n" for place in range(20_600))
+    path = tmp_path / "ein Ärger 5%20.csv"
+    path.write_text(f"day,date,count,size,sum,place\n{rows}2021-01-05 10:30:00,2021,5d,6f, 5.5,3\n", encoding="utf-8")
+    identity = spark_table.identify(options(data=str(path), target="sum"))
+    [here] = spark_reading.read(session, identity, tmp_path)
+    with preparation.workplace(tmp_path) as connection:
+        readers.open_table(connection, identity.sources[0], "data", tmp_path)
+        there = {name: kind for name, kind, *_ in connection.execute("DESCRIBE data").fetchall()}
+    assert {name: sparksql.sql_type(kind) for name, kind in here.dtypes} == there
+    [found] = here.where("date = '2021'").collect()
+    assert tuple(found) == (datetime(2021, 1, 5, 10, 30), "2021", "5d", "6f", 5.5, 3)
+
+
+def test_a_file_is_read_whatever_its_name(session: Any, kinds: Path, tmp_path: Path) -> None:
+    """Of which Hadoop makes patterns."""
+    path = tmp_path / "a [1] {b} ü" / "x?*.parquet"
+    path.parent.mkdir()
+    shutil.copy(kinds, path)
+    [found] = spark_reading.read(session, spark_table.identify(options(data=str(path), target="exact")), tmp_path)
+    assert found.count() == 120
+
+
+@pytest.mark.parametrize(
+    ("progression", "said"),
+    [
+        ("2021-01-05", "test_data: 'progression' is not numeric there; give the same quantity as in data."),
+        (None, "test_data: .* has no row with a target; give a table that has."),
+    ],
+)
+def test_a_second_table_without_such_a_target_is_told(
+    session: Any, project: Path, tmp_path: Path, progression: str | None, said: str
+) -> None:
+    rows = pd.read_csv(project / "data" / "diabetes.csv").head(30).assign(progression=progression)
+    rows.to_csv(tmp_path / "x.csv", index=False)
+    typed = options(data="diabetes", test_data=str(tmp_path / "x.csv"))
+    with pytest.raises(UserError, match=f"^{said}$"):
+        spark_table.prepare(session, spark_table.identify(typed), tmp_path)
 
 
 def test_a_file_that_spark_does_not_read_is_refused(session: Any, tmp_path: Path) -> None:
@@ -190,10 +385,16 @@ def test_a_table_of_a_catalog_is_read_by_its_name(session: Any, tmp_path: Path, 
         here = spark_table.prepare(session, identity, tmp_path)
         assert (len(here.train), len(here.test)) == (117, 33)
         here.let_go()
+        later = typed | {"test_data": name}
+        tested = spark_table.identify(later, session)
+        assert tested.key != identity.key
+        session.sql(f"CREATE TABLE {name}_later AS SELECT * FROM {name} LIMIT 60")
+        assert spark_table.identify(later | {"test_data": f"{name}_later"}, session).key != tested.key
         session.sql(f"INSERT INTO {name} SELECT * FROM {name} LIMIT 1")
         assert spark_table.identify(typed, session).key != identity.key
     finally:
-        session.sql(f"DROP TABLE {name}")
+        for table in (name, f"{name}_later"):
+            session.sql(f"DROP TABLE IF EXISTS {table}")
     with pytest.raises(
         UserError, match=r"^data: Spark's catalogs have no table 'spark_catalog.default.none' \(.*\); give"
     ):
@@ -209,6 +410,11 @@ def test_a_table_of_a_catalog_is_read_by_its_name(session: Any, tmp_path: Path, 
         ({"parallelism": -1}, "parallelism: -1 cannot run a trial; give 1 or more."),
         ({"max_evals": -3}, "max_evals: -3 trials cannot find anything; .*"),
         ({"patience": -1}, "patience: -1 is below 0; .*"),
+        (
+            {"data": "c.s.january", "test_data": "february.csv"},
+            "test_data: 'c.s.january' is a table of a catalog, and 'february.csv' is none; give both as .*",
+        ),
+        ({"test_data": "c.s.february"}, "test_data: 'c.s.february' is a table of a catalog, and 'iris' is none; .*"),
     ],
 )
 def test_options_are_refused_before_anything_is_started(typed: dict[str, Any], said: str) -> None:

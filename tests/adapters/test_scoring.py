@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,20 @@ def test_a_query_of_the_models_that_fails_here_is_told(tmp_path: Path, work: Pat
         ),
         scoring.opened(asked(data), with_contract(guest), work),
     ):
+        pass
+
+
+def test_a_query_of_the_models_that_is_sparks_is_not_run_by_another_engine(
+    tmp_path: Path, work: Path, guest: Path
+) -> None:
+    data, model = table(tmp_path, "code,size\n007,2\n"), with_contract(guest)
+    assert model.contract is not None
+    model = replace(model, contract=replace(model.contract, dialect="spark"))
+    said = (
+        rf"^data: '{data}' lacks the columns double_size, which models:/codes/1 reads, and the query of its training "
+        r"table, 'SELECT .*', is Spark's SQL, which score does not run; say it by query as duckdb does, or .*\.$"
+    )
+    with pytest.raises(UserError, match=said), scoring.opened(asked(data), model, work):
         pass
 
 

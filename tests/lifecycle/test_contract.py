@@ -332,6 +332,7 @@ def test_a_contract_survives_json(classes: tuple, positive: Any):
         query="SELECT 'ä\n' AS c",
         columns=COLUMNS,
         rows_without_target=3,
+        dialect="spark",
     )
     again = Contract.from_json(contract.to_json())
     assert again == contract

@@ -133,7 +133,7 @@ def test_no_other_module_makes_a_client():
 
 def test_only_spark_s_own_adapters_import_pyspark():
     found = {name_of(path) for path in EVERY for name in imports_of(path) if name.split(".")[0] == "pyspark"}
-    own = ("spark", "spark_table", "mllib")
+    own = ("spark", "spark_reading", "spark_rows", "spark_table", "mllib")
     assert found == {f"lifecycle/adapters/{name}.py" for name in own}
 
 

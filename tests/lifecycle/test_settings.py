@@ -213,6 +213,7 @@ OTHER_TABLES = {
     "roles": {"roles": (("zip", "categorical"),)},
     "read": {"read": "skip=1"},
     "strict": {"strict": True},
+    "dialect": {"dialect": "spark"},
 }
 
 

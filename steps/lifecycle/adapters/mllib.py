@@ -14,13 +14,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from lifecycle import checks, figures, mllib, sparksql
-from lifecycle.adapters import catalog, finals, flavors, local, searches, sources, spark, spark_table, steps, tracking
+from lifecycle.adapters import (
+    catalog,
+    finals,
+    flavors,
+    local,
+    searches,
+    sources,
+    spark,
+    spark_reading,
+    spark_table,
+    steps,
+    tracking,
+)
 from lifecycle.adapters.cli import Options
 from lifecycle.adapters.code import pinned
 from lifecycle.adapters.memory import Heartbeat
+from lifecycle.adapters.spark_rows import AT_ONCE
 from lifecycle.adapters.spark_table import FOLD, PLACE, SparkPrepared
 from lifecycle.adapters.steps import Identity, Step
 from lifecycle.audit import as_frame, said
@@ -75,6 +87,7 @@ def check(options: Options) -> None:
     if options["metric"]:
         one_of("metric", options["metric"], METRIC_NAMES)
     spark_table.checked_split(options["split"])
+    spark_table.check_places(options)
     if options["max_evals"] < 0:
         raise UserError(
             f"max_evals: {options['max_evals']} trials cannot find anything; give 1 or more, or 0 for the default."
@@ -135,7 +148,7 @@ def own_settings(cores: int) -> dict[str, str]:
         "spark.driver.memory": f"{max(int(gigabytes / 3), 1)}g",
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
-        spark_table.NANOSECONDS: "true",
+        spark_reading.NANOSECONDS: "true",
         "spark.sql.shuffle.partitions": str(2 * cores),
         "spark.sql.ui.retainedExecutions": "1",
     }
@@ -222,8 +235,8 @@ def _log_prepared(step: Step, prepared: SparkPrepared) -> None:
     run.frame("prepared/breaches.csv", checks.as_frame(prepared.breaches))
     if settings.strict and prepared.findings:
         raise UserError(f"strict: there are findings ({said(prepared.findings)}); {prepared.findings[0].message}")
-    profile = profile_of(contract, prepared.summaries, prepared.observed, prepared.sample)
-    run.frame("prepared/profile.csv", pd.DataFrame(profile))
+    profile = profile_of(contract, prepared.summaries, prepared.target, prepared.observed, prepared.sample)
+    run.frame("prepared/profile.csv", profile)
     run.text("prepared/contract.json", contract.to_json())
     left_out = listed(f"{column.name} ({column.role})" for column in contract.left_out)
     rows, held = len(prepared.train), len(prepared.test)
@@ -283,7 +296,7 @@ def _search(
         if swept:
             frame = mllib.contour_frame(records, f"{rows}_accuracy")
             title = f"{MLLIB[contract.task][mllib.SWEPT].label} on {catalog.short_name(step.options['data'])}"
-            where = "test rows" if on_test else f"mean over {step.identity.settings.folds} folds"
+            where = "test rows" if on_test else f"mean over {len(design.labels)} folds"
             step.run.frame("contour.csv", frame)
             step.run.figure("figures/contour.png", figures.draw_contour(frame, title, f"accuracy, {where}"))
         if not on_test:
@@ -404,8 +417,8 @@ class Design:
         names = list(numbers)
         times = [f"{sql} AS {name}" for name, sql in sparksql.times_of(self.contract).items()]
         rows = self.prepared.train.frame.selectExpr("*", *times)
-        for begin in range(0, len(names), spark_table.AT_ONCE):
-            some = names[begin : begin + spark_table.AT_ONCE]
+        for begin in range(0, len(names), AT_ONCE):
+            some = names[begin : begin + AT_ONCE]
             cells = [f"{numbers[name]} AS c{place}" for place, name in enumerate(some)]
             asked = [f"percentile_approx(c{place}, 0.5)" for place in range(len(some))]
             [row] = rows.selectExpr(*cells).selectExpr(*asked).collect()

@@ -210,6 +210,12 @@ class File:
         absent = [name for name in model.reads if name not in raw.names]
         query = asked.query
         if absent and contract and contract.query and not query and len(raw):
+            if contract.dialect:
+                raise UserError(
+                    f"data: {self.source.shown!r} lacks the columns {listed(absent)}, which {model.uri} reads, and the "
+                    f"query of its training table, {contract.query!r}, is Spark's SQL, which score does not run; say "
+                    "it by query as duckdb does, or make the columns first."
+                )
             query = contract.query
         if query:
             view = "data_after_query"

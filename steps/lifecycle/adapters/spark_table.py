@@ -1,4 +1,4 @@
-"""A table that stays in Spark: read, described, split by hash, audited; what is decided are figures, rows never leave.
+"""A table that stays in Spark: described, split by hash, audited; what is decided are figures, rows never leave.
 
 The decisions are those of `prepare`, made by the same functions on summaries that Spark's SQL computes.
 """
@@ -7,7 +7,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,25 +16,20 @@ import numpy.typing as npt
 import pandas as pd
 
 from lifecycle import sparksql
-from lifecycle.adapters import catalog, code, readers, sources, steps
+from lifecycle.adapters import catalog, code, sources, spark_reading, steps
 from lifecycle.adapters.cli import Options
-from lifecycle.adapters.preparation import workplace
-from lifecycle.adapters.relation import EXACT_ROWS, EXAMPLES
+from lifecycle.adapters.spark_rows import SparkRows
 from lifecycle.adapters.steps import Identity
 from lifecycle.audit import AUDITED_ROWS, Finding, crossing, giveaways, separable, twins
-from lifecycle.cells import Cells, Counts, Observed
+from lifecycle.cells import Observed
 from lifecycle.checks import Breach
-from lifecycle.columns import level_of
 from lifecycle.contract import (
-    CATEGORICAL,
     DATETIME,
     MOST_CLASSES,
     NUMERIC,
-    ORDINAL,
-    TEXT,
-    Column,
     Contract,
     check_header,
+    check_twins,
     find_positive,
     find_task,
     infinite,
@@ -42,7 +37,7 @@ from lifecycle.contract import (
 )
 from lifecycle.errors import UserError, listed
 from lifecycle.roles import BOOLEAN, INTEGER, NESTED, REAL, TIME, WORDS, Reading, Summary, kind_of, looks_like_id
-from lifecycle.settings import FOLD_COLUMN, TWIN_COLUMN, TableSettings
+from lifecycle.settings import FOLD_COLUMN, SPARK, TWIN_COLUMN, TableSettings
 from lifecycle.split import DEALT_ROWS, deal, hashed_texts
 from lifecycle.table import check_folds, check_numbers, check_test_rows, describe, reading_of
 
@@ -51,9 +46,13 @@ if TYPE_CHECKING:
 
 # Columns of ours beside the table's.
 KEY, HASH, FOLD, PLACE = "__key__", "__hash__", FOLD_COLUMN, "__label__"
-NANOSECONDS = "spark.sql.legacy.parquet.nanosAsLong"
-# Columns summarised in one pass: the text of a plan grows with them, and Java takes no method of any length.
-AT_ONCE = 20
+AGAIN, DIGEST = "__again__", "__digest__"
+# Those of models too, and what estimators of MLlib write: a table's own column of such a name would be overwritten, in
+# any case, as Spark does not tell names apart by it.
+OWN_NAMES = re.compile(
+    "__(key|hash|fold|label|again|digest|twin|features|guess|weight|(number|level|words|time|place|onehot|counts)_[0-9]+)__"
+    "|prediction|probability|rawprediction"
+)
 
 
 def identify(options: Options, session: "SparkSession | None" = None) -> Identity:
@@ -72,11 +71,41 @@ def identify(options: Options, session: "SparkSession | None" = None) -> Identit
         For anything that is wrong with the options, the files' places, or the table's name.
     """
     options = {**options, "split": checked_split(options["split"])}
+    check_places(options)
     if not sources.is_cataloged(options["data"]):
-        return steps.identify(options)
-    settings = catalog.settings_for(options)
-    digest = content_digest(table_of(session, options["data"])) if session is not None else ""
-    return Identity(settings, (), digest, code.code_digest())
+        identity = steps.identify(options)
+        return replace(identity, settings=_in_spark(identity.settings))
+    digest = ""
+    if session is not None:
+        names = {name: options[name] for name in ("data", "test_data") if options[name]}
+        digests = [
+            spark_reading.content_digest(spark_reading.table_of(session, name, table), name, table)
+            for name, table in names.items()
+        ]
+        digest = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    return Identity(_in_spark(catalog.settings_for(options)), (), digest, code.code_digest())
+
+
+def _in_spark(settings: TableSettings) -> TableSettings:
+    """Return settings whose query is Spark's SQL: the same words may mean another table to duckdb."""
+    return replace(settings, dialect=SPARK) if settings.query else settings
+
+
+def check_places(options: Options) -> None:
+    """Refuse a table of a catalog beside a file: a file is known by its bytes, a table by its rows.
+
+    Raises
+    ------
+    UserError
+        Naming both.
+    """
+    data, test_data = options["data"], options["test_data"]
+    if test_data and sources.is_cataloged(data) != sources.is_cataloged(test_data):
+        cataloged, other = (data, test_data) if sources.is_cataloged(data) else (test_data, data)
+        raise UserError(
+            f"test_data: {cataloged!r} is a table of a catalog, and {other!r} is none; give both as "
+            "catalog.schema.table, or both as files."
+        )
 
 
 def checked_split(split: str) -> str:
@@ -93,378 +122,6 @@ def checked_split(split: str) -> str:
             "or give split=hash with the column whose values are to stay whole as split_column."
         )
     return "hash"
-
-
-def table_of(session: "SparkSession", name: str) -> "DataFrame":
-    """Return a table of the session's catalogs.
-
-    Raises
-    ------
-    UserError
-        Where there is none of that name.
-    """
-    from pyspark.errors import PySparkException
-
-    try:
-        return session.table(name)
-    except PySparkException as error:
-        raise UserError(
-            f"data: Spark's catalogs have no table {name!r} ({_said(error)}); give a name as catalog.schema.table that "
-            "this session may read, or a path."
-        ) from error
-
-
-def content_digest(rows: "DataFrame") -> str:
-    """SHA-256 of a table's columns, number of rows and rows in whatever order."""
-    from pyspark.sql import functions as F
-
-    told = rows.select(F.xxhash64("*").alias("h")).agg(
-        F.count("*"), F.sum(F.expr("CAST(h AS DECIMAL(38, 0))")), F.expr("bit_xor(h)")
-    )
-    [figures] = told.collect()
-    text = f"{rows.schema.simpleString()}\n{figures[0]}\n{figures[1]}\n{figures[2]}"
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _said(error: BaseException) -> str:
-    """Return Spark's own words, the first line without its code."""
-    line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return re.sub(r"^\[[A-Z_.]+\] ", "", line).split(" SQLSTATE")[0].rstrip(". ")
-
-
-# Reading.
-
-
-def read(session: "SparkSession", identity: Identity, folder: Path) -> list["DataFrame"]:
-    """Read the tables of a step, each after the query.
-
-    Parameters
-    ----------
-    session : SparkSession
-        Where the rows stay.
-    identity : Identity
-        With the sources; without any, of a table of a catalog.
-    folder : Path
-        For copies of CSV files that are not in UTF-8.
-
-    Raises
-    ------
-    UserError
-        For a file that Spark cannot read, or a query that fails or gives no rows.
-    """
-    settings = identity.settings
-    if not identity.sources:
-        tables = [table_of(session, settings.data)]
-        if settings.test_data:
-            tables.append(table_of(session, settings.test_data))
-    else:
-        tables = [_file(session, source, settings, folder) for source in identity.sources]
-    return [_queried(session, table, settings.query) for table in tables] if settings.query else tables
-
-
-def _file(session: "SparkSession", source: sources.Source, settings: TableSettings, folder: Path) -> "DataFrame":
-    if source.kind == "csv":
-        return _csv(session, source, settings, folder)
-    if source.kind == "parquet":
-        return _parquet(session, source)
-    raise UserError(
-        f"{source.option}: tune_mllib reads CSV, Parquet and tables of a catalog, and {source.shown!r} is "
-        f"{source.kind_name}; write it as Parquet first."
-    )
-
-
-def _parquet(session: "SparkSession", source: sources.Source) -> "DataFrame":
-    """Read Parquet files; times in nanoseconds, which pandas writes and Spark does not know, in microseconds."""
-    import pyarrow.parquet as pq
-    from pyspark.errors import PySparkException
-
-    fields = pq.read_schema(source.files[0])
-    fine = {field.name: field.type.tz for field in fields if str(field.type).startswith("timestamp[ns")}
-    if fine and session.conf.get(NANOSECONDS, "false") != "true":
-        raise UserError(
-            f"{source.option}: {next(iter(fine))!r} holds times in nanoseconds, which this session of Spark does not "
-            f"read; set {NANOSECONDS} to true in it, or write them in microseconds."
-        )
-    try:
-        table = session.read.option("mergeSchema", len(source.files) > 1).parquet(*map(_uri, source.files))
-    except PySparkException as error:
-        raise UserError(
-            f"{source.option}: Spark cannot read {source.shown!r} ({_said(error)}); mend the files, or give others."
-        ) from error
-    for name, zone in fine.items():
-        moment = f"timestamp_micros({sparksql.quoted(name)} div 1000)"
-        table = table.withColumn(name, expression(moment if zone else f"CAST({moment} AS TIMESTAMP_NTZ)"))
-    return table
-
-
-def _uri(path: Path) -> str:
-    # Without a scheme a cluster would look for it in its own file system.
-    return path.absolute().as_uri()
-
-
-def _csv(session: "SparkSession", source: sources.Source, settings: TableSettings, folder: Path) -> "DataFrame":
-    """Read CSV files with the columns, the marks and the types that `prepare` finds in them."""
-    from pyspark.errors import PySparkException
-    from pyspark.sql import functions as F
-
-    texts = [name for name, role in settings.roles if role in (CATEGORICAL, DATETIME, TEXT, "id")]
-    with workplace(folder) as connection:
-        layouts, types = readers.csv_layouts(connection, source, folder, texts)
-    unlike = [name for name in ("comment", "dateformat", "timestampformat") if getattr(source.read, name)]
-    if unlike or source.read.decimal != "." or any(layout.skip for layout in layouts):
-        raise UserError(
-            f"read: Spark does not read {source.shown!r} by {', '.join(unlike) or 'skip or decimal'}; write it as "
-            "Parquet first."
-        )
-    names = layouts[0].names
-    parts = []
-    for layout in layouts:
-        schema = ", ".join(f"{sparksql.quoted(name)} STRING" for name in layout.names)
-        reader = session.read.schema(schema).options(
-            sep=layout.sep, quote=layout.quote, escape=layout.escape, header=layout.header, mode="FAILFAST",
-            ignoreLeadingWhiteSpace=False, ignoreTrailingWhiteSpace=False, enforceSchema=True,
-        )  # fmt: skip
-        parts.append(reader.csv(_uri(layout.path)).select(*map(sparksql.quoted, names)))
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = whole.unionByName(part)
-    absent = ", ".join(sparksql.literal(word) for word in ("", *source.read.nullstr))
-    present = {
-        name: f"CASE WHEN {sparksql.quoted(name)} NOT IN ({absent}) THEN {sparksql.quoted(name)} END" for name in names
-    }
-    doubtful = {
-        name: [kind, "DOUBLE"] if kind == "BIGINT" else [kind] for name, kind in types.items() if kind != "VARCHAR"
-    }
-    asked = {
-        (
-            name,
-            kind,
-        ): f"bool_and({present[name]} IS NULL OR try_cast({present[name]} AS {_spark_type(kind)}) IS NOT NULL)"
-        for name, kinds in doubtful.items()
-        for kind in kinds
-    }
-    try:
-        fits = whole.agg(*map(F.expr, asked.values())).collect()[0] if asked else ()
-    except PySparkException as error:
-        raise UserError(
-            f"{source.option}: Spark cannot read {source.shown!r} ({_said(error)}); a cell may hold a line break, or a "
-            "row lack cells; write it as Parquet first."
-        ) from error
-    fitting: dict[str, str] = {}
-    for (name, kind), fit in zip(asked, fits, strict=True):
-        if fit is not False:
-            fitting.setdefault(name, kind)
-    columns = [
-        F.expr(f"CAST({present[name]} AS {_spark_type(fitting.get(name, 'VARCHAR'))})").alias(name) for name in names
-    ]
-    return whole.select(*columns)
-
-
-def _spark_type(kind: str) -> str:
-    return {"VARCHAR": "STRING", "TIMESTAMP": "TIMESTAMP_NTZ"}.get(kind, kind)
-
-
-def _queried(session: "SparkSession", table: "DataFrame", query: str) -> "DataFrame":
-    """Apply the user's SQL, which is Spark's here; the view is out of anybody's way."""
-    from pyspark.errors import PySparkException
-
-    view = f"lifecycle_{id(table):x}"
-    table.createOrReplaceTempView(view)
-    try:
-        return session.sql(f"WITH data AS (SELECT * FROM {view}) SELECT * FROM ({query.rstrip().rstrip(';')})")
-    except PySparkException as error:
-        raise UserError(
-            f"query: Spark's SQL fails with {_said(error)!r}; the table `data` has the columns {listed(table.columns)}."
-        ) from error
-    finally:
-        session.catalog.dropTempView(view)
-
-
-# What is asked of rows.
-
-
-class SparkRows:
-    """The rows of a DataFrame, as the data decisions ask for them.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        With the table's columns, and maybe some of ours.
-    names : sequence of str
-        The table's columns.
-    missing_words : sequence of str
-        Texts that stand for a missing cell, beside blank ones.
-    rows : int
-        Their number.
-    """
-
-    def __init__(self, frame: "DataFrame", names: Sequence[str], missing_words: Sequence[str], rows: int) -> None:
-        self.frame = frame
-        self.names = list(names)
-        kinds = dict(frame.dtypes)
-        self.types = {name: sparksql.sql_type(kinds[name]) for name in names}
-        self.missing_words = tuple(missing_words)
-        self._rows = rows
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return self._rows
-
-    def value(self, name: str, reading: Reading | None = None) -> str:
-        """Return the SQL of a cell, its text read as something else where a reading is given."""
-        return sparksql.value_sql(name, kind_of(self.types[name]), reading, self.missing_words)
-
-    def examples(self, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-        """Return the different cells among 1,000 present ones of each column, as texts."""
-        found: dict[str, dict[str, None]] = {name: {} for name in names}
-        if names:
-            cells = [f"{self.value(name)} AS c{place}" for place, name in enumerate(names)]
-            for row in self.frame.selectExpr(*cells).limit(EXAMPLES).collect():
-                for name, cell in zip(names, row, strict=True):
-                    if cell is not None:
-                        found[name][str(cell)] = None
-        for place, name in enumerate(names):
-            if not found[name]:
-                # Mostly missing cells: those that are there stand further on.
-                some = self.frame.selectExpr(f"{self.value(name)} AS c{place}").where(f"c{place} IS NOT NULL")
-                found[name] = {str(row[0]): None for row in some.limit(EXAMPLES).collect()}
-        return {name: tuple(cells) for name, cells in found.items()}
-
-    def unread(self, name: str, reading: Reading) -> tuple[int, str]:
-        """Return how many present cells cannot be read so, and the least of them."""
-        kind = kind_of(self.types[name])
-        if kind in {NUMERIC: (INTEGER, REAL, BOOLEAN), DATETIME: (TIME,)}[reading.role]:
-            return 0, ""
-        column = Column(name, reading.role, self.types[name], format=reading.format)
-        wrong = sparksql.unread_sql(column, kind, self.missing_words)
-        text = sparksql.text_of(name, self.missing_words)
-        [found] = self.frame.selectExpr(f"count_if({wrong})", f"min(CASE WHEN {wrong} THEN {text} END)").collect()
-        return int(found[0]), str(found[1] or "")
-
-    def read_both(self, name: str, reading: Reading, other: Reading) -> "tuple[pd.Series[Any], pd.Series[Any]]":
-        """Return some rows of a column of texts read as times in two ways."""
-        cells = [f"CAST({self.value(name, one)} AS STRING)" for one in (reading, other)]
-        rows = self.frame.selectExpr(*cells).limit(AUDITED_ROWS).collect()
-        one, two = ([row[place] for row in rows] for place in (0, 1))
-        return pd.Series(pd.to_datetime(one)), pd.Series(pd.to_datetime(two))
-
-    def levels(self, name: str) -> list[str]:
-        """Return the different levels of a column as texts, sorted."""
-        level = sparksql.level_sql(name, self.missing_words, kind_of(self.types[name]))
-        rows = self.frame.selectExpr(f"{level} AS level").distinct().collect()
-        return sorted(row[0] for row in rows if row[0] is not None)
-
-    def summaries(self, readings: Mapping[str, Reading | None]) -> dict[str, Summary]:
-        """Return a summary of each column named.
-
-        Above 200,000 rows ``distinct`` is an estimate (HyperLogLog, 1 %), but whole numbers that may all be different
-        are counted, and there is no median.
-        """
-        found: dict[str, Summary] = {}
-        every = list(readings)
-        for begin in range(0, len(every), AT_ONCE):
-            some = every[begin : begin + AT_ONCE]
-            cells = [f"{self._summed(name, readings[name])} AS c{place}" for place, name in enumerate(some)]
-            asked = [
-                (name, figure, sql)
-                for place, name in enumerate(some)
-                for figure, sql in self._aggregates(name, readings[name], f"c{place}").items()
-            ]
-            [row] = self.frame.selectExpr(*cells).selectExpr(*(sql for _, _, sql in asked)).collect()
-            figures: dict[str, dict[str, Any]] = {name: {} for name in some}
-            for (name, figure, _), value in zip(asked, row, strict=True):
-                figures[name][figure] = value
-            found |= {name: self._summary(name, figures[name]) for name in some}
-        return found
-
-    def _summed(self, name: str, reading: Reading | None) -> str:
-        return sparksql.quoted(name) if kind_of(self.types[name]) == NESTED else self.value(name, reading)
-
-    def _aggregates(self, name: str, reading: Reading | None, value: str) -> dict[str, str]:
-        kind = kind_of(self.types[name])
-        if kind == NESTED:
-            return {"present": f"count({value})"}
-        exact = len(self) <= EXACT_ROWS
-        asked = {
-            "present": f"count({value})",
-            "distinct": f"size(collect_set({value}))" if exact else f"approx_count_distinct({value}, 0.01)",
-        }
-        role = reading.role if reading else NUMERIC if kind in (INTEGER, REAL) else DATETIME if kind == TIME else ""
-        if role == NUMERIC:
-            number = f"CAST({value} AS DOUBLE)"
-            finite = f"CASE WHEN abs({number}) < double('Infinity') THEN {number} END"
-            asked |= {
-                "low": f"min({finite})",
-                "high": f"max({finite})",
-                "mean": f"avg({finite})",
-                "std": f"stddev_samp(CASE WHEN abs({number}) < 1e150 THEN {number} END)",
-                "infinite": f"min(CASE WHEN abs({number}) = double('Infinity') THEN {number} END)",
-            }
-            if exact:
-                asked["median"] = f"percentile({finite}, 0.5)"
-        elif role == DATETIME:
-            asked |= {"first": f"CAST(min({value}) AS STRING)", "last": f"CAST(max({value}) AS STRING)"}
-        return asked
-
-    def _summary(self, name: str, figures: dict[str, Any]) -> Summary:
-        present, rows = int(figures.pop("present")), len(self)
-        distinct = min(int(figures.pop("distinct", 0)), present)
-        if rows > EXACT_ROWS and kind_of(self.types[name]) == INTEGER and distinct > 0.8 * rows:
-            distinct = int(self.frame.selectExpr(f"count(DISTINCT {self.value(name)})").collect()[0][0])
-        given = {key: value for key, value in figures.items() if value is not None}
-        return Summary(name, self.types[name], rows, present, distinct, **given)
-
-    def observe(self, contract: Contract) -> Observed:
-        """Count what a contract's check needs; cells that only a model's first step could read count as unread."""
-        there = [column for column in contract.columns if column.name in {*contract.features} & {*self.types}]
-        counts: dict[str, Counts] = {}
-        for begin in range(0, len(there), AT_ONCE):
-            some = there[begin : begin + AT_ONCE]
-            asked = [
-                (column, figure, sql) for column in some for figure, sql in self._counted(column, contract).items()
-            ]
-            [row] = self.frame.selectExpr(*(sql for _, _, sql in asked)).collect()
-            figures: dict[str, dict[str, Any]] = {column.name: {} for column in some}
-            for (column, figure, _), value in zip(asked, row, strict=True):
-                figures[column.name][figure] = value
-            counts |= {name: _counts(own) for name, own in figures.items()}
-        return Observed(tuple(self.names), len(self), counts)
-
-    def _counted(self, column: Column, contract: Contract) -> dict[str, str]:
-        words = contract.missing_words
-        value = sparksql.feature_sql(column, words)
-        if column.role in (CATEGORICAL, ORDINAL):
-            known = ", ".join(sparksql.literal(level_of(level)) for level in column.levels)
-            new = f"NOT array_contains(array({known}), {value})"
-            return {"missing": f"count_if({value} IS NULL)"} | _pair("new", new, value)
-        if column.role == TEXT:
-            return {"missing": f"count_if({value} IS NULL)"}
-        text = sparksql.text_of(column.name, words)
-        wrong = sparksql.unread_sql(column, kind_of(self.types[column.name]), words)
-        asked = {"missing": f"count_if({value} IS NULL AND NOT {wrong})"} | _pair("unread", wrong, text)
-        if column.role == NUMERIC:
-            asked |= _pair("infinite", f"abs({value}) = double('Infinity')", f"CAST({value} AS STRING)")
-            if column.low is not None and column.high is not None:
-                asked |= _pair("below", f"{value} < {float(column.low)!r}D", value)
-                asked |= _pair("above", f"{value} > {float(column.high)!r}D", value, "max")
-        return asked
-
-
-def _pair(which: str, condition: str, shown: str, farthest: str = "min") -> dict[str, str]:
-    return {
-        which: f"count_if({condition})",
-        f"{which}_one": f"{farthest}(CASE WHEN {condition} THEN {shown} END)",
-    } | ({f"{which}_many": f"size(collect_set(CASE WHEN {condition} THEN {shown} END))"} if which == "new" else {})
-
-
-def _counts(figures: Mapping[str, Any]) -> Counts:
-    """Turn the figures of one column into its counts."""
-    found = {
-        which: Cells(int(figures[which]), level_of(figures[f"{which}_one"]), int(figures.get(f"{which}_many", 0)))
-        for which in ("unread", "infinite", "below", "above", "new")
-        if figures.get(which)
-    }
-    return Counts(int(figures["missing"]), **found)
 
 
 # Preparing.
@@ -497,6 +154,8 @@ class SparkPrepared:
         Training rows of each fold and class; of a regression one column.
     sample : DataFrame
         Some training rows as models read them, with their target.
+    target : Summary
+        Of the places or the values of the training rows.
     """
 
     contract: Contract
@@ -505,6 +164,7 @@ class SparkPrepared:
     train: SparkRows
     test: SparkRows
     summaries: dict[str, Summary]
+    target: Summary
     observed: Observed
     breaches: tuple[Breach, ...]
     findings: list[Finding]
@@ -536,7 +196,8 @@ def prepare(session: "SparkSession", identity: Identity, folder: Path) -> SparkP
         For whatever makes the table unfit, in the sentences of `prepare`.
     """
     settings = identity.settings
-    tables = read(session, identity, folder)
+    tables = spark_reading.read(session, identity, folder)
+    check_columns(tables, settings)
     names = tables[0].columns
     kept: list[DataFrame] = []
     try:
@@ -555,11 +216,10 @@ def _prepared(
     kept: "list[DataFrame]",
 ) -> SparkPrepared:
     words = settings.missing_words
-    check_header(names, settings, 1)
-    keyed = [_keyed(session, table, settings, words) for table in tables]
+    keyed = [_keyed(session, tables[0], settings, words), *tables[1:]]
     for table in keyed:
         kept.append(table.persist())
-    every = [table.count() for table in keyed]
+    every = spark_reading.counted(keyed, settings)
     check_header(names, settings, every[0])
     raw = SparkRows(keyed[0], names, words, every[0])
     task, labels, value = _target(raw, settings)
@@ -569,16 +229,19 @@ def _prepared(
             f"positive: {settings.positive!r} was given, but {settings.target!r} is a quantity; leave it out."
         )
     place = sparksql.place_sql(settings.target, classes, words) if classes else f"CAST({value} AS DOUBLE)"
+    if settings.test_data:
+        _check_second(SparkRows(keyed[1], tables[1].columns, words, every[1]), settings, classes, place)
     targeted = [table.withColumn(PLACE, expression(place)) for table in keyed]
     with_target = targeted[0].where(f"{PLACE} IS NOT NULL")
     if settings.test_data:
-        _check_second(SparkRows(targeted[1], tables[1].columns, words, every[1]), settings, classes)
         sides = with_target, targeted[1].where(f"{PLACE} IS NOT NULL")
     else:
         fraction = sparksql.fraction_sql(HASH)
         border = sparksql.literal(settings.test_size)
         sides = with_target.where(f"{fraction} >= {border}"), with_target.where(f"{fraction} < {border}")
     train_rows, test_rows = (side.count() for side in sides)
+    if settings.test_data and not test_rows:
+        raise UserError(f"test_data: {settings.test_data!r} has no row with a target; give a table that has.")
     if not train_rows or not test_rows:
         by = repr(settings.split_column) if settings.split_column else "the row's content"
         raise UserError(
@@ -586,9 +249,10 @@ def _prepared(
             "give more rows, another column or another test_size."
         )
     folded = _folded(session, sides[0], settings, train_rows, bool(classes), kept)
+    by_fold = _label_counts(folded, settings.folds, max(len(classes), 1), bool(classes))
+    folded, by_fold = _without_empty(folded, by_fold, settings)
     train = SparkRows(folded, names, words, train_rows)
     test = SparkRows(sides[1], tables[-1].columns, words, test_rows)
-    by_fold = _label_counts(folded, settings.folds, max(len(classes), 1), bool(classes))
     columns, summaries, findings = describe(train, settings, "hash")
     contract = Contract(
         target=settings.target,
@@ -597,6 +261,7 @@ def _prepared(
         positive=find_positive(labels, settings.positive) if classes else None,
         split="hash",
         query=settings.query,
+        dialect=settings.dialect,
         columns=columns,
         rows_without_target=every[0] - (train_rows if settings.test_data else train_rows + test_rows),
         rows=train_rows,
@@ -615,14 +280,41 @@ def _prepared(
     findings = (
         *findings,
         *twins(_twins(train, test, contract), test_rows),
-        *_crossings(train, test, contract, summaries),
+        *_crossings(train, test, contract, summaries, settings.split_column),
         *giveaways(sample, sample[contract.target], contract, settings.seed),
         *separable(sample, held, contract, settings.seed),
     )
+    target = SparkRows(folded, [PLACE], words, train_rows).summaries({PLACE: None})[PLACE]
     return SparkPrepared(
-        contract, raw.types, every[0], train, test, summaries, observed, breaches, list(findings), by_fold, sample,
-        tuple(kept),
+        contract, raw.types, every[0], train, test, summaries, target, observed, breaches, list(findings), by_fold,
+        sample, tuple(kept),
     )  # fmt: skip
+
+
+def check_columns(tables: "Sequence[DataFrame]", settings: TableSettings) -> None:
+    """Refuse tables whose columns cannot be worked with, before their rows are looked at.
+
+    Raises
+    ------
+    UserError
+        As `lifecycle.contract.check_header` does, for a second table without the target, and for a column that bears
+        a name of ours.
+    """
+    check_header(tables[0].columns, settings, 1)
+    for table, option in zip(tables, ("data", "test_data"), strict=False):
+        shown = repr(getattr(settings, option))
+        check_twins(option, getattr(settings, option), table.columns)
+        taken = [name for name in table.columns if OWN_NAMES.fullmatch(name.casefold())]
+        if taken:
+            raise UserError(
+                f"{option}: {shown} has a column named {taken[0]!r}, which a search in Spark keeps for itself; "
+                "rename it, for example by query."
+            )
+        if settings.target not in table.columns:
+            raise UserError(
+                f"{option}: {shown} lacks the columns {settings.target}; "
+                "give a table with the training table's columns, or leave them out by drop."
+            )
 
 
 def expression(sql: str) -> Any:
@@ -657,7 +349,11 @@ def _keyed(session: "SparkSession", table: "DataFrame", settings: TableSettings,
     def hashed(texts: pd.Series) -> pd.Series:
         return pd.Series(hashed_texts(texts.fillna("").to_numpy(dtype=object), seed).view(np.int64))
 
-    level = sparksql.level_sql(settings.split_column, words)
+    kind = kind_of(sparksql.sql_type(dict(table.dtypes)[settings.split_column]))
+    level = sparksql.level_sql(settings.split_column, words, kind)
+    if kind == TIME:
+        # Python writes six digits of a fraction of a second or none.
+        level = f"CASE WHEN instr({level}, '.') = 0 THEN {level} ELSE rpad({level}, 26, '0') END"
     return table.withColumn(HASH, hashed(F.expr(f"coalesce({level}, '')")))
 
 
@@ -710,15 +406,13 @@ def _target(raw: SparkRows, settings: TableSettings) -> "tuple[str, pd.Series[An
     return task, labels_of(target, task, name), value
 
 
-def _check_second(tested: SparkRows, settings: TableSettings, classes: Sequence[Any]) -> None:
-    """Refuse a second table without a target, or with labels that training does not have."""
-    if settings.target not in tested.names:
-        raise UserError(
-            f"test_data: {settings.test_data!r} lacks the columns {settings.target}; "
-            "give a table with the training table's columns, or leave them out by drop."
-        )
+def _check_second(tested: SparkRows, settings: TableSettings, classes: Sequence[Any], place: str) -> None:
+    """Refuse a second table with a target of another kind, or with labels that training does not have."""
+    if not classes and kind_of(tested.types[settings.target]) not in (INTEGER, REAL, WORDS):
+        raise UserError(f"test_data: {settings.target!r} is not numeric there; give the same quantity as in data.")
     text = sparksql.text_of(settings.target, tested.missing_words)
-    wrong = tested.frame.where(f"{PLACE} IS NULL AND {text} IS NOT NULL").selectExpr(f"min({text})").collect()[0][0]
+    unknown = f"{place} IS NULL AND {text} IS NOT NULL"
+    wrong = tested.frame.where(unknown).selectExpr(f"min({text})").collect()[0][0]
     if wrong is not None:
         known = f"their classes are {listed(classes)}" if classes else "it is a quantity in data"
         raise UserError(f"test_data: {settings.target!r} holds {wrong!r}, which the training rows do not; {known}.")
@@ -733,25 +427,24 @@ def _folded(
     kept: "list[DataFrame]",
 ) -> "DataFrame":
     """Give every training row its fold by the hash of its hash, as `lifecycle.split.assign_folds` does."""
-    again = "__again__"
-    hashed = _hashed(session, train.withColumn(again, expression(HASH)), again, settings)
+    hashed = _hashed(session, train.withColumn(AGAIN, expression(HASH)), AGAIN, settings)
     if rows > DEALT_ROWS:
-        folded = hashed.withColumn(FOLD, expression(sparksql.fold_sql(again, settings.folds)))
+        folded = hashed.withColumn(FOLD, expression(sparksql.fold_sql(AGAIN, settings.folds)))
     else:
         if rows < 2 * settings.folds:
             raise UserError(
                 f"folds: {rows} training rows are too few for {settings.folds} folds of at least two; "
                 "give fewer folds or more rows."
             )
-        known = hashed.groupBy(again).agg(expression(f"min({PLACE if labelled else 0})")).collect()
+        known = hashed.groupBy(AGAIN).agg(expression(f"min({PLACE if labelled else 0})")).collect()
         hashes = np.array([row[0] for row in known], dtype=np.int64)
         codes = np.array([row[1] for row in known], dtype=np.int16)
         folds = deal(hashes.view(np.uint64), codes, settings.folds)
         from pyspark.sql import functions as F
 
-        told = session.createDataFrame(pd.DataFrame({again: hashes, FOLD: folds.astype(np.int32)}))
-        folded = hashed.join(F.broadcast(told), again)
-    folded = folded.drop(again, HASH).persist()
+        told = session.createDataFrame(pd.DataFrame({AGAIN: hashes, FOLD: folds.astype(np.int32)}))
+        folded = hashed.join(F.broadcast(told), AGAIN)
+    folded = folded.drop(AGAIN, HASH).persist()
     kept.append(folded)
     return folded
 
@@ -763,6 +456,31 @@ def _label_counts(rows: "DataFrame", folds: int, classes: int, labelled: bool) -
     for fold, label, count in rows.selectExpr(FOLD, f"{place} AS c").groupBy(FOLD, "c").count().collect():
         counts[fold, label] = count
     return counts
+
+
+def _without_empty(
+    train: "DataFrame", labels: npt.NDArray[np.int64], settings: TableSettings
+) -> "tuple[DataFrame, npt.NDArray[np.int64]]":
+    """Count folds anew where some have no rows, as few values to hash leave them; `prepare` goes on without them too.
+
+    Raises
+    ------
+    UserError
+        Where all rows are in one fold.
+    """
+    there = np.flatnonzero(labels.any(axis=1))
+    if len(there) == len(labels):
+        return train, labels
+    if len(there) < 2:
+        by = repr(settings.split_column) if settings.split_column else "the row's content"
+        raise UserError(
+            f"folds: hash by {by} leaves all training rows in one of {settings.folds} folds; give more folds, or a "
+            "column of more values."
+        )
+    places = ", ".join(map(str, there))
+    return train.withColumn(FOLD, expression(f"CAST(array_position(array({places}), {FOLD}) - 1 AS INT)")), labels[
+        there
+    ]
 
 
 def features_of(rows: "DataFrame", contract: Contract, *more: str) -> "DataFrame":
@@ -798,12 +516,13 @@ def _twins(train: SparkRows, test: SparkRows, contract: Contract) -> int:
 
 
 def _crossings(
-    train: SparkRows, test: SparkRows, contract: Contract, summaries: Mapping[str, Summary]
+    train: SparkRows, test: SparkRows, contract: Contract, summaries: Mapping[str, Summary], split_column: str
 ) -> Iterator[Finding]:
     """Count the test rows whose group or whose time is in training too, by the columns that say so."""
     for column in contract.columns:
         name, summary = column.name, summaries[column.name]
-        times = column.role == DATETIME
+        # The values of the column that rows are split by stay whole, times or not.
+        times = column.role == DATETIME and name != split_column
         # Entities have a few rows each; what has many is a category.
         entities = looks_like_id(name) and summary.rows / 50 <= summary.distinct <= 0.95 * summary.rows
         if name not in test.types or not (times or entities):
@@ -825,7 +544,7 @@ def with_twins(prepared: SparkPrepared) -> "DataFrame":
     test = prepared.test.frame
     if not any(finding.code == "twins" for finding in prepared.findings):
         return test.withColumn(TWIN_COLUMN, F.lit(False))
-    digest = F.expr(sparksql.row_sql(prepared.contract)).alias("__digest__")
+    digest = F.expr(sparksql.row_sql(prepared.contract)).alias(DIGEST)
     known = prepared.train.frame.select(digest).distinct().withColumn(TWIN_COLUMN, F.lit(True))
-    joined = test.select("*", digest).join(known, "__digest__", "left").drop("__digest__")
+    joined = test.select("*", digest).join(known, DIGEST, "left").drop(DIGEST)
     return joined.withColumn(TWIN_COLUMN, F.expr(f"coalesce({TWIN_COLUMN}, false)"))

@@ -4,7 +4,7 @@ import json
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any
@@ -15,7 +15,7 @@ from lifecycle.adapters.memory import Heartbeat
 from lifecycle.contract import Contract
 from lifecycle.errors import UserError
 from lifecycle.reading import parse_read
-from lifecycle.settings import THRESHOLDS, TableSettings, one_of, step_key, table_key
+from lifecycle.settings import SPARK, THRESHOLDS, TableSettings, one_of, step_key, table_key
 from lifecycle.table import PreparedTable, TestRows, sample_size
 from lifecycle.thresholds import check_threshold
 
@@ -260,6 +260,14 @@ def find_prepared(identity: Identity, experiment_id: str, step: str = "prepare")
     return ""
 
 
+def as_searched(identity: Identity, run: tracking.StepRun) -> Identity:
+    """Name the table for ``register`` as Spark's SQL makes it, where a search in Spark alone has read the query."""
+    if run.step != "register" or not identity.settings.query or find_prepared(identity, run.experiment_id):
+        return identity
+    other = replace(identity, settings=replace(identity.settings, dialect=SPARK))
+    return other if find_prepared(other, run.experiment_id, SPARK_STEP) else identity
+
+
 def prepared_table(identity: Identity, run: tracking.StepRun, options: Options) -> str:
     """Find the run that prepared a table, or run ``prepare`` as a child.
 
@@ -313,6 +321,7 @@ def opened(name: str, options: Options, in_spark: Identity | None = None) -> Ite
     run = tracking.start(name)
     if in_spark and not find_prepared(in_spark, run.experiment_id, SPARK_STEP):
         identity = identify(options)
+    identity = as_searched(identity, run)
     run.log(tags=identity_tags(name, identity))
     # From here on, since preparing and reading a large table take longer than a run may be silent.
     with Heartbeat(run):
