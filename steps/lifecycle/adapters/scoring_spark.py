@@ -19,8 +19,6 @@ from lifecycle.errors import UserError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Spark's own number: an executor that dies costs its tasks one attempt.
-ATTEMPTS = 4
 # Of a task: loading the model, a third of a second, is little beside them, and so is what a lost executor costs.
 ROWS_OF_A_TASK = 500_000
 # Of the packages that a model names, those whose names in Python are known.
@@ -51,7 +49,7 @@ def opened(asked: Asked, model: Model, folder: Path) -> Iterator[Rows]:
         connection = stack.enter_context(preparation.workplace(folder))
         # Before Spark is started: most mistakes are in the table.
         file = None if sources.is_cataloged(asked.data) else File(connection, asked, model, folder)
-        session = stack.enter_context(spark.session(asked.parallelism, ATTEMPTS))
+        session = stack.enter_context(spark.session(asked.parallelism, spark.ATTEMPTS))
         spark.check_pythons(session.sparkContext, packages_of(model))
         settings = {
             # Times without a zone are those of UTC, as everywhere in this project.
@@ -294,7 +292,7 @@ def _refusal(error: Exception, model: Model, where: str) -> Exception:
             f"output: the table {where} exists; give another name, or -P overwrite=true, which replaces it."
         )
     if "ExecutorLostFailure" in text or "Python worker exited unexpectedly" in text:
-        return UserError(f"engine: {spark.said(error, 'scoring')}, {ATTEMPTS} times; nothing is written.")
+        return UserError(f"engine: {spark.said(error, 'scoring')}, {spark.ATTEMPTS} times; nothing is written.")
     # What the model's python wrote: a traceback, then the exception, before Spark's own hundred lines.
     told = re.search(
         r"^[\w.]*?(\w+(?:Error|Exception)): (.+)", text.partition("Traceback")[2], re.MULTILINE | re.DOTALL
