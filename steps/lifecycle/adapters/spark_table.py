@@ -578,6 +578,7 @@ def _prepared(
         fraction = sparksql.fraction_sql(HASH)
         border = sparksql.literal(settings.test_size)
         sides = with_target.where(f"{fraction} >= {border}"), with_target.where(f"{fraction} < {border}")
+    kept.append(sides[1].persist())
     train_rows, test_rows = (side.count() for side in sides)
     if not train_rows or not test_rows:
         by = repr(settings.split_column) if settings.split_column else "the row's content"
@@ -589,6 +590,9 @@ def _prepared(
     train = SparkRows(folded, names, words, train_rows)
     test = SparkRows(sides[1], tables[-1].columns, words, test_rows)
     by_fold = _label_counts(folded, settings.folds, max(len(classes), 1), bool(classes))
+    # Both sides are kept by themselves now.
+    for table in keyed:
+        table.unpersist()
     columns, summaries, findings = describe(train, settings, "hash")
     contract = Contract(
         target=settings.target,
