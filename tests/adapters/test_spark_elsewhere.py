@@ -2,9 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sysconfig
-import venv
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -17,16 +14,15 @@ import numpy as np
 import pandas as pd
 import pyspark
 import pytest
+import standalone
 from hostile import ENDLESS, WELL, appeared, eventually, facts, lives, parent_of, records_of
 
-from lifecycle.adapters import local, outputs, scoring, spark
+from lifecycle.adapters import local, mllib, outputs, scoring, spark
 from lifecycle.errors import UserError
 from lifecycle.reading import ReadOptions
 from lifecycle.trials import FAILED, FINISHED, Task
 
 pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("at_home")]
-OWN_PYTHON = "python-of-this-worker"
-SPARK_CLASS = Path(pyspark.__file__).parent / "bin" / "spark-class"
 
 
 def test_a_session_that_is_there_is_used_and_left_as_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,42 +43,14 @@ def test_a_session_that_is_there_is_used_and_left_as_it_was(tmp_path: Path, caps
         session.stop()
 
 
-def own_python(folder: Path) -> Path:
-    """Make a python for a worker, with the packages of this one and without `lifecycle`; give the folder it is in."""
-    venv.create(folder, with_pip=False, symlinks=True)
-    packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
-    (packages / "shared.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
-    # A name that no other folder has: each worker must find it where it stands.
-    (folder / "bin" / OWN_PYTHON).symlink_to(folder / "bin" / "python")
-    return folder / "bin"
-
-
 @pytest.fixture
 def start(
     serving: Callable[..., Any], free_port: Callable[[], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., str]]:
-    """Start a cluster with some workers of one core each, a work folder and a python of its own; give its address."""
-    monkeypatch.setenv("PYSPARK_PYTHON", OWN_PYTHON)
+) -> Iterator[Callable[[int], str]]:
+    """Start a cluster with some workers; give its address."""
+    monkeypatch.setenv("PYSPARK_PYTHON", standalone.OWN_PYTHON)
     with ExitStack() as stack:
-
-        def cluster(workers: int) -> str:
-            port, page = free_port(), free_port()
-            command = [str(SPARK_CLASS), "org.apache.spark.deploy.master.Master", "--host", "127.0.0.1"]
-            stack.enter_context(
-                serving([*command, "--port", str(port), "--webui-port", str(page)], port, stderr=subprocess.DEVNULL)
-            )
-            address = f"spark://127.0.0.1:{port}"
-            for number in range(workers):
-                own = free_port()
-                command = [str(SPARK_CLASS), "org.apache.spark.deploy.worker.Worker", "--host", "127.0.0.1"]
-                command += ["--port", str(own), "--webui-port", str(free_port()), "--cores", "1", "--memory", "1g"]
-                command += ["--work-dir", str(tmp_path / f"worker{number}"), address]
-                path = os.pathsep.join([str(own_python(tmp_path / f"python{number}")), os.environ["PATH"]])
-                env = {**os.environ, "PATH": path}
-                stack.enter_context(serving(command, own, stderr=subprocess.DEVNULL, env=env))
-            return address
-
-        yield cluster
+        yield lambda workers: stack.enter_context(standalone.cluster(tmp_path, workers, serving, free_port))
 
 
 def executor_of(trial: int) -> int:
@@ -91,7 +59,7 @@ def executor_of(trial: int) -> int:
 
 
 def test_a_cluster_gives_the_same_records_and_an_executor_or_worker_that_dies_costs_its_trial(
-    start: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    start: Callable[[int], str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MASTER", start(2))
     with local.InProcess(hostile.good()) as engine:
@@ -141,7 +109,10 @@ def test_searches_one_after_another_in_one_application_share_the_package_as_do_e
 
 
 def test_a_worker_that_dies_in_mid_scoring_costs_no_row_and_doubles_none(
-    start: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    start: Callable[[int], str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """Both workers are at it; of the one that dies, all that it had scored is scored again, by the other."""
     monkeypatch.setenv("MASTER", start(2))
@@ -178,7 +149,9 @@ def test_a_worker_that_dies_in_mid_scoring_costs_no_row_and_doubles_none(
     assert os.listdir(place.parent) == [place.name]
 
 
-def test_a_cluster_that_gives_nothing_is_a_sentence(start: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_that_gives_nothing_is_a_sentence(
+    start: Callable[[int], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MASTER", start(0))
     monkeypatch.setattr(spark, "SECONDS_TO_BEGIN", 2)
     with (
@@ -190,6 +163,25 @@ def test_a_cluster_that_gives_nothing_is_a_sentence(start: Callable[..., str], m
         spark.SparkEngine(hostile.good(), 2),
     ):
         pass
+    with (
+        pytest.raises(
+            UserError,
+            match=r"^MASTER: Spark at spark://127\.0\.0\.1:\d+ has started no executor in 2 seconds; "
+            r"give it free cores, or unset it, and Spark runs on this machine\.$",
+        ),
+        mllib.session_for(2),
+    ):
+        pass
+
+
+def test_a_search_over_mllib_takes_all_the_cores_of_a_cluster(
+    start: Callable[[int], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever this machine has, and however many trials it runs at once: a trial alone is many tasks."""
+    monkeypatch.setenv("MASTER", start(2))
+    monkeypatch.setattr(local, "cores", lambda: 1)
+    with mllib.session_for(1) as session:
+        assert eventually(lambda: spark.slots(session.sparkContext) == 2)
 
 
 # pyspark leaves the pipe to the JVM that ended open.
@@ -198,3 +190,11 @@ def test_a_master_that_is_none_is_a_sentence(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("MASTER", "nonsense")
     with pytest.raises(UserError, match=r"^engine: Spark cannot be started at nonsense, as the variable MASTER says; "):
         spark.own_session(1)
+    with (
+        pytest.raises(
+            UserError,
+            match=r"^MASTER: Spark cannot be started at nonsense, as the variable MASTER says; mend it, or unset it, ",
+        ),
+        mllib.session_for(1),
+    ):
+        pass

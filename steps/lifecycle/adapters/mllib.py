@@ -6,9 +6,9 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict
-from os import sysconf
+from os import environ, sysconf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ from lifecycle.adapters import (
 from lifecycle.adapters.cli import Options
 from lifecycle.adapters.code import pinned
 from lifecycle.adapters.memory import Heartbeat
-from lifecycle.adapters.spark_rows import AT_ONCE
+from lifecycle.adapters.spark_rows import AT_ONCE, SparkRows
 from lifecycle.adapters.spark_table import FOLD, PLACE, SparkPrepared
 from lifecycle.adapters.steps import Identity, Step
 from lifecycle.audit import as_frame, said
@@ -72,6 +72,9 @@ ROWS_OF_A_TASK = 50_000
 INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
 AS_TYPED = ("algo", "select_on", "timeout", "log_models", "patience", "resume")
 PACKAGES = ["mlflow", "pyspark", "pandas", "numpy"]
+# What executors' pythons import where rows are split by a column; nothing else of a search runs in them.
+SPLITTING = ["numpy", "pandas", "pyarrow", "sklearn"]
+WITHOUT_SPARK = "use tune_multi, which needs none"
 
 
 def check(options: Options) -> None:
@@ -94,7 +97,7 @@ def check(options: Options) -> None:
         )
     _settings(options, (), "")
     if spark.active_session() is None:
-        spark.check_java("data", "use tune_multi, which needs none")
+        spark.check_java("data", WITHOUT_SPARK)
 
 
 def _settings(options: Options, models: Sequence[str], metric: str) -> SearchSettings:
@@ -128,30 +131,73 @@ def settings_for(options: Options, contract: Contract) -> SearchSettings:
 
 
 @contextmanager
-def session_for(parallelism: int) -> "Iterator[SparkSession]":
-    """Give the active session, or one of our own that ends with the block; both know the package `lifecycle`."""
+def session_for(parallelism: int, packages: Sequence[str] = ()) -> "Iterator[SparkSession]":
+    """Give the active session, or one of our own that ends with the block, when somebody is at work in it.
+
+    As long as the block lasts, its times are told in UTC. Executors know the package `lifecycle`.
+
+    Parameters
+    ----------
+    parallelism : int
+        Trials at once; 0 for one a core of this machine.
+    packages : sequence of str
+        What executors' pythons must have, as it is imported; none where they are not used.
+
+    Raises
+    ------
+    UserError
+        Where Spark cannot be started, starts no executor or one whose python lacks packages, and where it loses as many
+        as it tries a task on.
+    """
     active = spark.active_session()
-    cores = max(parallelism, local.cores())
-    session = active or spark.own_session(cores, more=own_settings(cores))
+    words = ("data", WITHOUT_SPARK)
+    if active is None and environ.get("MASTER"):
+        words = ("MASTER", "unset it, and Spark runs on this machine")
+    session = active or _own_session(parallelism, *words)
+    context = session.sparkContext
     try:
-        spark.ship(session.sparkContext)
-        yield session
+        # For cores that do not come Spark would wait without a word and without an end.
+        spark.first_job(context, f"lifecycle-begin-{time.time_ns()}", session.range(1).collect, *words).result()
+        if packages:
+            spark.check_pythons(context, packages, "split_column")
+        spark.ship(context)
+        with spark.configured(session, {"spark.sql.session.timeZone": "UTC"}):
+            yield session
+    except Exception as error:
+        if "ExecutorLostFailure" not in str(error):
+            raise
+        raise UserError(
+            f"{words[0]}: {spark.said(error, 'step')}, and so were those that Spark tried after it; give executors "
+            "more memory by spark.executor.memory."
+        ) from error
     finally:
         if active is None:
             session.stop()
 
 
-def own_settings(cores: int) -> dict[str, str]:
-    """Return the settings of a session of our own: a third of the machine's memory, times told in UTC."""
+def _own_session(parallelism: int, option: str, instead: str) -> "SparkSession":
+    """Start a session that tries tasks again, on all the cores that a cluster gives, else on those of this machine."""
+    cores, more = 0, own_settings()
+    if not environ.get("MASTER"):
+        cores = max(parallelism, local.cores())
+        # Of a cluster, whose cores are not known before they come, it is left to Spark.
+        more["spark.sql.shuffle.partitions"] = str(2 * cores)
+    return spark.own_session(cores, spark.ATTEMPTS, more, option, instead)
+
+
+def own_settings() -> dict[str, str]:
+    """Return the settings of a session of our own, with a third of the machine's memory."""
     gigabytes = sysconf("SC_PAGE_SIZE") * sysconf("SC_PHYS_PAGES") / 2**30
     return {
         "spark.driver.memory": f"{max(int(gigabytes / 3), 1)}g",
-        "spark.sql.session.timeZone": "UTC",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         spark_reading.NANOSECONDS: "true",
-        "spark.sql.shuffle.partitions": str(2 * cores),
         "spark.sql.ui.retainedExecutions": "1",
     }
+
+
+def _session_of(options: Options) -> "AbstractContextManager[SparkSession]":
+    return session_for(options["parallelism"], SPLITTING if options["split_column"] else ())
 
 
 def run(options: Options) -> None:
@@ -169,7 +215,7 @@ def run(options: Options) -> None:
     """
     check(options)
     if sources.is_cataloged(options["data"]):
-        with session_for(options["parallelism"]) as session:
+        with _session_of(options) as session:
             _track(options, spark_table.identify(options, session), session)
     else:
         _track(options, spark_table.identify(options), None)
@@ -190,7 +236,7 @@ def _track(options: Options, identity: Identity, session: "SparkSession | None")
         if session is not None:
             _searched(options, identity, own_run, session)
         else:
-            with session_for(options["parallelism"]) as started:
+            with _session_of(options) as started:
                 _searched(options, identity, own_run, started)
     own_run.end("FINISHED")
 
@@ -210,8 +256,8 @@ def _own(options: Options, settings: SearchSettings) -> dict[str, Any]:
 def _searched(options: Options, identity: Identity, own_run: tracking.StepRun, session: "SparkSession") -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        prepared = spark_table.prepare(session, identity, folder)
         own = session.conf.get("spark.app.name") == spark.APP
+        prepared = spark_table.prepare(session, identity, folder)
         try:
             step = Step(STEP, options, identity, own_run, own_run.run_id, prepared.contract)
             _log_prepared(step, prepared)
@@ -257,13 +303,21 @@ def _log_prepared(step: Step, prepared: SparkPrepared) -> None:
 def _search(
     step: Step, settings: SearchSettings, session: "SparkSession", prepared: SparkPrepared, folder: Path
 ) -> None:
-    contract, metric = step.contract, resolve_metric(settings.metric, step.contract)
-    swept = bool(step.options["sweep"])
-    if not parse_names(step.options["models"]) and not swept:
-        for model, reason in mllib.left_out(contract).items():
+    if not parse_names(step.options["models"]) and not step.options["sweep"]:
+        for model, reason in mllib.left_out(step.contract).items():
             print(f"{STEP}: {model} is left out, the table has {reason}.")
     design = Design(prepared)
-    on_test = settings.select_on == "test"
+    try:
+        # From here on vectors alone are read.
+        prepared.let_go()
+        _search_on(step, settings, session, design, folder)
+    finally:
+        design.let_go()
+
+
+def _search_on(step: Step, settings: SearchSettings, session: "SparkSession", design: "Design", folder: Path) -> None:
+    contract, metric = step.contract, resolve_metric(settings.metric, step.contract)
+    swept, on_test = bool(step.options["sweep"]), settings.select_on == "test"
     if on_test:
         tracking.claim_test_rows(step.run)
         step.run.log(tags={"optimistic": "true"})
@@ -285,25 +339,22 @@ def _search(
         lambda records: best_record(records, metric, contract.task, ranks=ranks),
         lambda best: None,
     )
-    try:
-        records, best, _, _ = searches.trials(step, settings, metric, plan)
-        searches.log_trials(step, records, best)
-        dummies = design.dummies("cv")
-        if on_test:
-            dummies |= design.dummies("test")
-        rows = "test" if on_test else "cv"
-        searches.draw_trials(step, records, metric, dummies.get(f"dummy_{rows}_{metric.name}"))
-        if swept:
-            frame = mllib.contour_frame(records, f"{rows}_accuracy")
-            title = f"{MLLIB[contract.task][mllib.SWEPT].label} on {catalog.short_name(step.options['data'])}"
-            where = "test rows" if on_test else f"mean over {len(design.labels)} folds"
-            step.run.frame("contour.csv", frame)
-            step.run.figure("figures/contour.png", figures.draw_contour(frame, title, f"accuracy, {where}"))
-        if not on_test:
-            tracking.claim_test_rows(step.run)
-        _finish(step, session, objective, best, dummies, folder)
-    finally:
-        design.let_go()
+    records, best, _, _ = searches.trials(step, settings, metric, plan)
+    searches.log_trials(step, records, best)
+    dummies = design.dummies("cv")
+    if on_test:
+        dummies |= design.dummies("test")
+    rows = "test" if on_test else "cv"
+    searches.draw_trials(step, records, metric, dummies.get(f"dummy_{rows}_{metric.name}"))
+    if swept:
+        frame = mllib.contour_frame(records, f"{rows}_accuracy")
+        title = f"{MLLIB[contract.task][mllib.SWEPT].label} on {catalog.short_name(step.options['data'])}"
+        where = "test rows" if on_test else f"mean over {len(design.labels)} folds"
+        step.run.frame("contour.csv", frame)
+        step.run.figure("figures/contour.png", figures.draw_contour(frame, title, f"accuracy, {where}"))
+    if not on_test:
+        tracking.claim_test_rows(step.run)
+    _finish(step, session, objective, best, dummies, folder)
 
 
 def _finish(
@@ -353,17 +404,31 @@ class Design:
         self.contract = prepared.contract
         self.labels = prepared.labels
         self.stages = self._stages()
+        self.example = example_of(prepared)
         whole = PipelineModel(self.stages)
-        train, test = prepared.train.frame, spark_table.with_twins(prepared)
-        parts = max(-(-len(prepared.train) // ROWS_OF_A_TASK), 1)
-        self.train: DataFrame = whole.transform(train).select(FEATURES, PLACE, FOLD).coalesce(parts).persist()
-        self.test: DataFrame = whole.transform(test).select(FEATURES, PLACE, TWIN_COLUMN).coalesce(parts).persist()
-        self.train.count()
+        self._kept: list[DataFrame] = []
+        try:
+            self.train = self._vectors(whole, prepared.train, prepared.train.frame, FOLD)
+            self.test = self._vectors(whole, prepared.test, spark_table.with_twins(prepared), TWIN_COLUMN)
+        except BaseException:
+            self.let_go()
+            raise
 
     def let_go(self) -> None:
         """Free what Spark keeps of the vectors."""
-        self.train.unpersist()
-        self.test.unpersist()
+        for vectors in self._kept:
+            vectors.unpersist()
+
+    def _vectors(self, whole: "PipelineModel", side: SparkRows, rows: "DataFrame", column: str) -> "DataFrame":
+        """Make the vectors of a side's rows, in as many parts as there are tasks in them, and keep them."""
+        parts = max(-(-len(side) // ROWS_OF_A_TASK), 1)
+        if side.frame.rdd.getNumPartitions() < parts:
+            # A group of rows of Parquet, or a packed file, is one part, however large it is.
+            rows = rows.repartition(parts)
+        vectors = whole.transform(rows).select(FEATURES, PLACE, column).coalesce(parts).persist()
+        self._kept.append(vectors)
+        vectors.count()
+        return vectors
 
     def _stages(self) -> list[Any]:
         from pyspark.ml.feature import HashingTF, OneHotEncoder, SQLTransformer, StringIndexerModel, VectorAssembler
@@ -722,9 +787,9 @@ def pipeline_of(design: Design, model: Any) -> "PipelineModel":
     return PipelineModel([*design.stages, model, label])
 
 
-def example_of(design: Design) -> Any:
+def example_of(prepared: SparkPrepared) -> Any:
     """Return five raw training rows as a pandas DataFrame of what JSON can hold."""
-    contract, rows = design.contract, design.prepared.train
+    contract, rows = prepared.contract, prepared.train
     cells = []
     for name in contract.features:
         kind, cell = rows.types[name], sparksql.quoted(name)
@@ -758,7 +823,7 @@ def log_model(step: Step, session: "SparkSession", design: Design, model: Any, f
     from mlflow.models import Model
 
     contract = step.contract
-    whole, example, target = pipeline_of(design, model), example_of(design), run_id or step.run.run_id
+    whole, example, target = pipeline_of(design, model), design.example, run_id or step.run.run_id
     said = [row[0] for row in whole.transform(session.createDataFrame(example)).select("prediction").collect()]
     # On a cluster mlflow's own place serves: a folder that all of its machines see.
     here = str(folder) if session.sparkContext.master.startswith("local") else None

@@ -26,8 +26,6 @@ from lifecycle.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-# Spark's own number: an executor that dies costs its tasks one attempt.
-ATTEMPTS = 4
 # Of a task: loading the model, a third of a second, is little beside them, and so is what a lost executor costs.
 ROWS_OF_A_TASK = 500_000
 # Of the packages that a model names, those whose names in Python are known.
@@ -74,7 +72,7 @@ def opened(asked: Asked, model: Model, folder: Path) -> Iterator[Rows]:
             place = sources.place_of("data", asked.data)
             # Before Spark is started: most mistakes are in the table.
             file = None if is_read_by_spark(place, asked) else File(connection, asked, model, folder)
-            session = stack.enter_context(spark.session(asked.parallelism, ATTEMPTS))
+            session = stack.enter_context(spark.session(asked.parallelism, spark.ATTEMPTS))
             stack.enter_context(spark.configured(session, SETTINGS))
             found = None if file else table_of(session, place, model)
             checked_there = OF_CONTRACTS if found and model.contract else ()
@@ -417,7 +415,7 @@ def _refusal(error: Exception, asked: Asked, model: Model) -> UserError:
             f"output: the table {where} exists; give another name, or -P overwrite=true, which replaces it."
         )
     if "ExecutorLostFailure" in text or "Python worker exited unexpectedly" in text:
-        return UserError(f"engine: {spark.said(error, 'scoring')}, {ATTEMPTS} times; nothing is written.")
+        return UserError(f"engine: {spark.said(error, 'scoring')}, {spark.ATTEMPTS} times; nothing is written.")
     # What the model's python wrote: a traceback, then the exception, before Spark's own hundred lines.
     python = text.partition("Traceback")[2]
     unfit = re.search(r"^[\w.]*\bUnfit: (.+)", python, re.MULTILINE)

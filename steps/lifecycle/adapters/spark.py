@@ -39,6 +39,8 @@ OWN = {
     "spark.scheduler.maxRegisteredResourcesWaitingTime": "10s",
 }
 APP = "lifecycle"
+# Spark's own number, of tasks that may be done again: an executor that dies costs each of its tasks one attempt.
+ATTEMPTS = 4
 SECONDS_TO_BEGIN = 60
 # Seconds beyond a trial's own clock after which its job is ended from here.
 GRACE = 10
@@ -375,8 +377,21 @@ def fetch_table(option: str, name: str, folder: Path) -> Path:
     return path
 
 
-def first_job(context: Any, group: str, job: Callable[[], Any]) -> "Future[Any]":
+def first_job(
+    context: Any, group: str, job: Callable[[], Any], option: str = "engine", instead: str = "use engine=local"
+) -> "Future[Any]":
     """Run the first job of a session to its end, and see that somebody begins it.
+
+    Parameters
+    ----------
+    context : SparkContext
+        Of the session.
+    group : str
+        A name for the job that no other has.
+    job : callable
+        The job.
+    option, instead : str
+        For the sentence, as of `check_java`.
 
     Returns
     -------
@@ -400,13 +415,13 @@ def first_job(context: Any, group: str, job: Callable[[], Any]) -> "Future[Any]"
         if not begun.done() and not active_tasks(context, group):
             context.cancelJobGroup(group)
             raise UserError(
-                f"engine: Spark at {context.master} has started no executor in {SECONDS_TO_BEGIN} seconds; "
-                "give it free cores, or use engine=local."
+                f"{option}: Spark at {context.master} has started no executor in {SECONDS_TO_BEGIN} seconds; "
+                f"give it free cores, or {instead}."
             )
     return begun
 
 
-def check_pythons(context: Any, packages: Sequence[str]) -> None:
+def check_pythons(context: Any, packages: Sequence[str], option: str = "engine") -> None:
     """Make sure that the executors' pythons are as new as this one and have some packages.
 
     Parameters
@@ -415,6 +430,8 @@ def check_pythons(context: Any, packages: Sequence[str]) -> None:
         Of the session.
     packages : sequence of str
         As they are imported.
+    option : str
+        For the sentence.
 
     Raises
     ------
@@ -446,10 +463,10 @@ def check_pythons(context: Any, packages: Sequence[str]) -> None:
         if not versions and not absent:
             raise
         why = f"have another version ({versions[0]})" if versions else f"are not there: {absent[1] if absent else ''}"
-        raise UserError(f"engine: the executors' pythons {why.rstrip('.')}; {advice}.") from error
+        raise UserError(f"{option}: the executors' pythons {why.rstrip('.')}; {advice}.") from error
     for python, missing in found:
         if missing:
-            raise UserError(f"engine: the executors' python, {python}, has no {listed(missing)}; {advice}.")
+            raise UserError(f"{option}: the executors' python, {python}, has no {listed(missing)}; {advice}.")
 
 
 @contextmanager
@@ -509,17 +526,25 @@ def struct_of(names: Sequence[str]) -> Any:
     return functions.struct(*columns_of(names))
 
 
-def own_session(workers: int, attempts: int = 1, more: Mapping[str, str] = MappingProxyType({})) -> Any:
+def own_session(
+    workers: int,
+    attempts: int = 1,
+    more: Mapping[str, str] = MappingProxyType({}),
+    option: str = "engine",
+    instead: str = "use engine=local",
+) -> Any:
     """Start a session of our own: on this machine, or where the variable MASTER says.
 
     Parameters
     ----------
     workers : int
-        Tasks at once.
+        Tasks at once; 0 for all the cores that there are.
     attempts : int
         How often a task is tried; what kills the worker of a trial is not tried again.
     more : mapping of str to str, optional
         Further settings of Spark.
+    option, instead : str
+        For the sentence, as of `check_java`.
 
     Raises
     ------
@@ -535,11 +560,11 @@ def own_session(workers: int, attempts: int = 1, more: Mapping[str, str] = Mappi
     if not master:
         # A session on this machine listens to this machine alone.
         environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-        master = f"local[{workers},{attempts}]"
+        master = f"local[{workers or '*'},{attempts}]"
     settings = (
         OWN
         | {"spark.task.maxFailures": str(attempts)}
-        | {"spark.cores.max": str(workers)}
+        | ({"spark.cores.max": str(workers)} if workers else {})
         | dict(more)
         | {f"spark.executorEnv.{k}": v for k, v in ONE_THREAD.items()}
     )
@@ -552,7 +577,7 @@ def own_session(workers: int, attempts: int = 1, more: Mapping[str, str] = Mappi
             raise
         # Spark's own words stand above.
         raise UserError(
-            f"engine: Spark cannot be started at {master}, as the variable MASTER says; mend it, or use engine=local."
+            f"{option}: Spark cannot be started at {master}, as the variable MASTER says; mend it, or {instead}."
         ) from error
 
 

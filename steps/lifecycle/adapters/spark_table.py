@@ -239,6 +239,7 @@ def _prepared(
         fraction = sparksql.fraction_sql(HASH)
         border = sparksql.literal(settings.test_size)
         sides = with_target.where(f"{fraction} >= {border}"), with_target.where(f"{fraction} < {border}")
+    kept.append(sides[1].persist())
     train_rows, test_rows = (side.count() for side in sides)
     if settings.test_data and not test_rows:
         raise UserError(f"test_data: {settings.test_data!r} has no row with a target; give a table that has.")
@@ -253,6 +254,9 @@ def _prepared(
     folded, by_fold = _without_empty(folded, by_fold, settings)
     train = SparkRows(folded, names, words, train_rows)
     test = SparkRows(sides[1], tables[-1].columns, words, test_rows)
+    # Both sides are kept by themselves now.
+    for table in keyed:
+        table.unpersist()
     columns, summaries, findings = describe(train, settings, "hash")
     contract = Contract(
         target=settings.target,
