@@ -9,12 +9,14 @@ from lifecycle.adapters import cli
 @cli.command("databricks", others=True)
 def main(options: cli.Options) -> None:
     """Submit an entry point to Databricks with the parameters that are its own, and follow the job."""
-    from lifecycle.adapters import clusters, jobs, projects, sources, tracking
+    from lifecycle.adapters import clusters, jobs, orders, projects, sources, tracking, workspaces
 
-    order = jobs.Order(options["step"], cli.given(options["step"], options["others"]))
+    order = orders.Order(options["step"], cli.given(options["step"], options["others"]))
     order.check()
     cluster = clusters.read(options["cluster"])
-    workspace = jobs.Workspace.of_the_environment()
+    if order.on_spark:
+        cluster.check_for_spark()
+    workspace = workspaces.Workspace.of_the_environment()
     tracking.connect()
     run = tracking.start("databricks")
     run.log(tags={"lifecycle.step": "databricks"})
@@ -27,14 +29,16 @@ def main(options: cli.Options) -> None:
             "libraries": cluster.libraries,
         }
     )
-    job = jobs.submit(workspace, run, order, cluster)
-    tracking.log_params(job.run_id, projects.typed(sources.logged(order.given)))
-    print(f"databricks: {order.step} is run {job.run_id}, job {job.number}: {job.page}", flush=True)
-    if options["wait"]:
-        job.follow()
-        print(f"databricks: {order.step} is done, run {job.run_id}.")
-    else:
-        print("databricks: not waited for, as wait=false says.")
+    with cli.Interruption() as interruption:
+        job = jobs.submit(workspace, run, order, cluster)
+        tracking.log_params(job.run_id, projects.typed(sources.logged(order.given)))
+        print(f"databricks: {order.step} is run {job.run_id}, job {job.number}: {job.page}", flush=True)
+        # A job that was interrupted while it was sent is cancelled, whether it is waited for or not.
+        if options["wait"] or interruption.asked.done():
+            job.follow(interruption.asked)
+            print(f"databricks: {order.step} is done, run {job.run_id}.")
+        else:
+            print("databricks: not waited for, as wait=false says.")
     run.end("FINISHED")
 
 

@@ -184,7 +184,8 @@ def files_of(folder: Path) -> set[str]:
     found: set[str] = set()
     for name, folders, files in os.walk(folder):
         folders[:] = [one for one in folders if one not in CACHES]
-        found |= {str(Path(name, one).relative_to(folder)) for one in files}
+        # In a further work tree of a repository .git is a file: its copy would be that very work tree to git.
+        found |= {str(Path(name, one).relative_to(folder)) for one in files if one not in CACHES}
     return found
 
 

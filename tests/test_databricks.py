@@ -1,7 +1,6 @@
 """On Databricks: jobs of both shapes, submitted by mlflow's own client to a stand-in for a workspace that runs them."""
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -10,16 +9,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import mlflow
+import pandas as pd
 import pytest
 import requests
 import yaml
 from workspace import TOKEN, JobRun, Refused, Workspace, checked
 
-from lifecycle.adapters import cli, clusters, driver, jobs, outputs, places, registry, sources, spark
+from lifecycle.adapters import cli, clusters, driver, orders, outputs, places, registry, sources, spark, workspaces
 from lifecycle.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -29,7 +31,7 @@ CLUSTER = {"spark_version": RUNTIME, "node_type_id": "i3.xlarge", "num_workers":
 OLD_CLUSTER = CLUSTER | {"spark_version": "12.2.x-cpu-ml-scala2.12"}
 LONGEST = 550
 EXPERIMENT = "/Users/name/hptuning_churn_prediction_model"
-FEW = {"max_evals": "2", "models": "logreg,dtc"}
+FEW = {"models": "logreg,dtc"}
 # What mlflow's client adds to a cluster in the Spark-job shape; in the other it stays beside `new_cluster`.
 STRAY = {"ENV_MANAGER", "SYNCHRONOUS", "DOCKER_ARGS", "STORAGE_DIR", "build_image", "docker_auth"}
 
@@ -96,7 +98,10 @@ def site(
             "CREATE TABLE shop.customers USING csv OPTIONS (header true, inferSchema true) "
             f"LOCATION '{workspace.dbfs}/FileStore/customer_travel.csv'",
         ]
-        yield Site(workspace, store, f"http://127.0.0.1:{port}")
+        site = Site(workspace, store, f"http://127.0.0.1:{port}")
+        # Two commands that begin at once would both make it, and the second be refused.
+        store.client.create_experiment(EXPERIMENT)
+        yield site
         workspace.close()
 
 
@@ -115,7 +120,9 @@ def submitted(site: Site, scratch: Path) -> Iterator[Callable[[str], Any]]:
     common = [mlflow, "run", scratch, "--env-manager", "local", "--experiment-name", EXPERIMENT]
     commands = {
         "spark": [*common, "-e", "databricks", "-P", f"cluster={site.cluster}", "-P", "engine=spark"]
-        + given(data="spark_catalog.shop.customers", target="Target", name="main.shop.churn", parallelism="1"),
+        + given(
+            data="spark_catalog.shop.customers", target="Target", name="main.shop.churn", parallelism="1", max_evals="2"
+        ),
         "shell": [*common, "--backend", "databricks", "--backend-config", old]
         + given(data="dbfs:/FileStore/customer_travel.csv", target="Target", name="main.shop.churn_by_shell"),
     }
@@ -135,6 +142,8 @@ def job_in(site: Site, shape: str) -> JobRun:
 
 
 SHAPES = {"spark": "main.shop.churn", "shell": "main.shop.churn_by_shell"}
+# By default, and as many as show that Spark runs them.
+TRIALS = {"shell": {"tune_lr": 16, "tune_multi": 32}, "spark": {"tune_lr": 2, "tune_multi": 2}}
 
 
 @pytest.mark.whole
@@ -169,7 +178,7 @@ def test_runs_are_nested_as_they_are_at_home(site: Site, submitted: Callable[[st
     assert {run.info.status for run in [main, *steps]} == {"FINISHED"}
     for step in steps:
         trials = site.store.children(step.info.run_id)
-        assert len(trials) == (2 if step.data.tags["lifecycle.step"].startswith("tune") else 0)
+        assert len(trials) == TRIALS[shape].get(step.data.tags["lifecycle.step"], 0)
         assert {trial.info.status for trial in trials} <= {"FINISHED"}
     # As the Spark job it has a parent too: the run that submitted it.
     above = every.get(main.data.tags.get("mlflow.parentRunId", ""))
@@ -214,6 +223,34 @@ def test_trials_run_in_the_drivers_session_and_no_other_is_started(site: Site, s
     assert json.loads(settings.read_text(encoding="utf-8"))["own"]["engine"] == "spark"
 
 
+# Steps on what lies where a cluster keeps it.
+
+
+@pytest.mark.whole
+def test_score_reads_from_a_volume_and_writes_into_one(site: Site, submitted: Callable[[str], Any]) -> None:
+    submitted("spark").well()
+    shop = site.workspace.volumes / "main" / "shop"
+    for name in ("raw", "scored"):
+        (shop / name).mkdir(parents=True)
+    rows = pd.read_csv(ROOT / "data" / "churn.csv").drop(columns="Target").head(300)
+    rows.to_parquet(shop / "raw" / "new.parquet")
+    places = ("--data", "/Volumes/main/shop/raw/new.parquet", "--output", "/Volumes/main/shop/scored/customers.parquet")
+    model = ("--model", "models:/main.shop.churn@champion")
+    done = site.script("--cluster", site.cluster, "--step", "score", *model, *places, "--engine", "spark").well()
+    found = pd.read_parquet(shop / "scored" / "customers.parquet")
+    model_files = site.workspace.files / "Models" / "main" / "shop" / "churn" / "1"
+    own = mlflow.sklearn.load_model(str(model_files)).predict(rows)
+    order = [*rows.columns, "prediction"]
+    pd.testing.assert_frame_equal(
+        found.sort_values(order, ignore_index=True),
+        rows.assign(prediction=own).sort_values(order, ignore_index=True),
+        check_dtype=False,
+    )
+    _, _, theirs = site.job_of(done.out)
+    assert (theirs.info.status, theirs.data.metrics["rows"]) == ("FINISHED", 300)
+    assert {path.name for path in (shop / "scored").iterdir()} == {"customers.parquet"}
+
+
 # What goes wrong on the cluster, and on the way to it.
 
 
@@ -237,13 +274,28 @@ def test_a_job_that_fails_shows_its_page_its_last_lines_and_the_steps_sentence(s
 
 
 @pytest.mark.whole
-def test_a_cluster_that_lacks_a_library_is_no_user_s_sentence_and_leaves_no_run_open(site: Site) -> None:
+@pytest.mark.parametrize("deaf", [0, 1], ids=["told at once", "not told that it was taken"])
+def test_a_cluster_that_lacks_a_library_is_no_user_s_sentence_and_leaves_no_run_open(site: Site, deaf: int) -> None:
+    # mlflow asks first, as soon as it has submitted the job.
+    site.workspace.deaf = deaf
     own = {"new_cluster": CLUSTER, "libraries": [{"pypi": {"package": "no-such-package==1.0"}}]}
     done = site.script("--step", "prepare", "--cluster", site.written("lacks.json", own))
-    assert done.code == 1
+    assert (done.code, site.workspace.deaf) == (1, 0)
     assert "databricks: the job ended as FAILED (Library installation failed: " in done.err
     _, mine, theirs = site.job_of(done.out)
     assert (mine.info.status, theirs.info.status) == ("FAILED", "FAILED")
+
+
+@pytest.mark.whole
+def test_a_job_that_the_workspace_refuses_is_a_sentence_and_leaves_no_run_open(site: Site) -> None:
+    cluster = site.written("loud.json", CLUSTER | {"spark_version": RUNTIME.upper().replace("X-", "x-")})
+    before = {run.info.run_id for run in site.store.runs()}
+    done = site.script("--step", "prepare", "--cluster", cluster)
+    [error] = done.errors
+    assert done.code == 2 and error.startswith("Error: cluster: the workspace refuses the job: ")
+    assert "Invalid spark version" in error
+    made = [run for run in site.store.runs() if run.info.run_id not in before]
+    assert [run.info.status for run in made] == ["FAILED", "FAILED"]
 
 
 @pytest.mark.whole
@@ -262,7 +314,10 @@ def test_ctrl_c_cancels_the_job(site: Site) -> None:
     told = ""
     while "RUNNING" not in told:
         told += process.stdout.readline()
+    # As `mlflow run` hands it on.
     process.send_signal(signal.SIGINT)
+    time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     site.workspace.session = session
     assert process.returncode == 130, err
@@ -322,7 +377,7 @@ def test_a_workspace_that_cannot_be_had_is_a_sentence(
         monkeypatch.setenv(name, value)
     began = time.monotonic()
     with pytest.raises(UserError, match=f"^{re.escape(sentence.format(host=site.workspace.host))}$"):
-        jobs.Workspace.of_the_environment()
+        workspaces.Workspace.of_the_environment()
     # Their client tries for five minutes.
     assert time.monotonic() - began < 60
 
@@ -358,19 +413,6 @@ def test_mistakes_are_told_before_anything_is_sent(site: Site, case: str) -> Non
 # The parts.
 
 
-def test_an_unknown_step_and_a_file_of_this_machine_are_refused() -> None:
-    with pytest.raises(UserError, match=r"^step: 'mian' is not known; use one of prepare, .* Did you mean main\?$"):
-        jobs.Order("mian", {}).check()
-    with pytest.raises(UserError, match=r"^step: 'databricks' is not known; "):
-        jobs.Order("databricks", {}).check()
-    with pytest.raises(
-        UserError,
-        match=r"^data: '/home/me/my\.csv' lies on this machine, where the cluster cannot read it; .* "
-        r"/Volumes/CATALOG/SCHEMA/VOLUME/my\.csv\.$",
-    ):
-        jobs.Order("main", {"data": "/home/me/my.csv"}).check()
-
-
 def test_a_step_s_options_are_handed_on_as_typed_and_no_others() -> None:
     assert cli.given("main", ["--data", "churn", "--max_evals", "", "--strict", "True", "--query", "SELECT 'a b'"]) == {
         "data": "churn",
@@ -379,28 +421,6 @@ def test_a_step_s_options_are_handed_on_as_typed_and_no_others() -> None:
         "query": "SELECT 'a b'",
     }
     assert cli.given("prepare", []) == {}
-
-
-def test_the_form_of_a_spark_job_holds_the_project_whole(tmp_path: Path) -> None:
-    jobs.make(tmp_path, jobs.Order("tune_lr", {"data": "churn", "query": ""}), ["hyperopt==0.3.0"])
-    form = yaml.safe_load((tmp_path / "MLproject").read_text(encoding="utf-8"))
-    assert form == {
-        "name": "lifecycle",
-        "databricks_spark_job": {
-            "python_file": "driver.py",
-            "parameters": ["project", "steps/tune_lr.py", "--data", "churn", "--query", ""],
-            "python_libraries": ["hyperopt==0.3.0"],
-        },
-    }
-    for name in ("MLproject", "requirements.txt", "data/catalog.yaml", "steps/lifecycle/adapters/cli.py"):
-        assert (tmp_path / "project" / name).read_bytes() == (ROOT / name).read_bytes()
-    assert not list(tmp_path.rglob("__pycache__")) and not (tmp_path / "project" / "tests").exists()
-
-
-@pytest.mark.parametrize("data", ["churn", "churn,ecommerce", "data/iris.csv", "dbfs:/a.csv", "/Volumes/a/b/c/d.csv",
-                                  "/dbfs/a.csv", "main.shop.orders", "s3://a/b.csv", "https://a/b.csv"])  # fmt: skip
-def test_what_a_cluster_can_read_is_handed_on(data: str) -> None:
-    jobs.Order("main", {"data": data}).check()
 
 
 @pytest.mark.parametrize("code", [0, 3])
@@ -579,7 +599,14 @@ def test_every_variable_of_the_bundle_is_declared_and_used() -> None:
 
 def test_what_the_jobs_need_is_uploaded() -> None:
     sent = BUNDLE["sync"]["include"]
-    for name in (*jobs.PARTS, "clusters"):
+    for name in (*orders.PARTS, "clusters"):
         if name != "conda.yaml":
             assert name in sent or f"{name}/**" in sent, name
-    assert os.path.commonprefix(["tests/**", *BUNDLE["sync"]["exclude"]]) == ""
+    needed = [path for name in (*orders.PARTS, "clusters") for path in [ROOT / name, *(ROOT / name).rglob("*")]]
+    names = [path.relative_to(ROOT).as_posix() for path in needed if "__pycache__" not in path.parts]
+    excluded = [name for name in [*names, "tests/test_databricks.py"] if _is_excluded(name)]
+    assert excluded == ["tests/test_databricks.py"]
+
+
+def _is_excluded(name: str) -> bool:
+    return any(fnmatch(name, pattern) for pattern in BUNDLE["sync"]["exclude"])

@@ -39,6 +39,8 @@ TASKS = {"spark_python_task", "shell_command_task", "notebook_task", "spark_jar_
 # From this one on a project with an environment of its own cannot be a job.
 NO_SHELL = 13
 SECONDS = 300
+# Of the runs of jobs, as many as an answer has.
+LISTED = 20
 PLACES = re.compile(r"(dbfs:/+|/dbfs/|/Volumes/|/databricks/mlflow\b)")
 # A server keeps the files of logged models elsewhere than a workspace does.
 MODELS = re.compile(rb"(dbfs:/databricks/mlflow-tracking/[^/\"]+)/models/(m-[0-9a-f]+)/artifacts")
@@ -114,6 +116,8 @@ class Workspace:
         self.runs: dict[int, JobRun] = {}
         # Statements for the session that a driver gets before its job; None for no session.
         self.session: list[str] | None = None
+        # Questions after jobs that are refused from now on.
+        self.deaf = 0
         self._numbers = itertools.count(1)
         workspace = self
 
@@ -405,7 +409,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _jobs(self, what: str, query: dict[str, str], body: bytes) -> dict[str, Any]:
         if what == "list":
-            return {"runs": [{"run_id": number} for number in self.served.runs]}
+            latest = sorted(self.served.runs.values(), key=lambda run: -run.number)[:LISTED]
+            return {"runs": [self._about(run) for run in latest]}
         if what == "submit":
             try:
                 return self.served.submit(json.loads(body))
@@ -415,9 +420,11 @@ class _Handler(BaseHTTPRequestHandler):
         if number not in self.served.runs:
             raise Refused(400, "INVALID_PARAMETER_VALUE", f"Run {number} does not exist.")
         run = self.served.runs[number]
-        page = f"{self.served.host}/?o=1#job/{1000 + number}/run/{number}"
-        about = {"run_id": number, "job_id": 1000 + number, "state": run.state, "run_page_url": page}
+        about = self._about(run)
         if what == "get":
+            if self.served.deaf:
+                self.served.deaf -= 1
+                raise Refused(400, "BAD_REQUEST", "Not now.")
             return about
         if what == "cancel":
             return self.served.cancel(run)
@@ -426,6 +433,11 @@ class _Handler(BaseHTTPRequestHandler):
             error = (run.out.strip().splitlines() or [run.state["state_message"]])[-1]
             return {"metadata": about, "logs": run.out} | ({"error": error} if failed else {})
         raise Refused(404, "ENDPOINT_NOT_FOUND", f"No API found for 'jobs/runs/{what}'")
+
+    def _about(self, run: JobRun) -> dict[str, Any]:
+        page = f"{self.served.host}/?o=1#job/{1000 + run.number}/run/{run.number}"
+        named = {"run_id": run.number, "job_id": 1000 + run.number, "run_name": run.asked.get("run_name", "Untitled")}
+        return named | {"state": run.state, "run_page_url": page}
 
     def _dbfs(self, name: str, body: bytes) -> tuple[int, bytes, str]:
         path = self.served.dbfs / name

@@ -99,7 +99,17 @@ def test_examples_are_of_the_shapes_that_they_are_for() -> None:
         (GOOD | {"spark_version": "14.3.x-scala2.12"}, "give a runtime of 15.1 or later, such as '16.4.x-scala2.12'."),
         ({"spark_version": "15.4.x-scala2.12", "num_workers": 1}, "names no machines; add node_type_id"),
         ({"spark_version": "15.4.x-scala2.12", "node_type_id": "i3.xlarge"}, "does not say how large it is;"),
-        ({"new_cluster": GOOD, "libraries": [{"jar": "dbfs:/a.jar"}]}, 'are {"jar": "dbfs:/a.jar"}; a project as a'),
+        (
+            GOOD | {"libraries": [{"pypi": {"package": "s3fs"}}]},
+            "stand within the cluster, where nobody reads them; put them beside, as "
+            '{"new_cluster": {...}, "libraries": [...]}.',
+        ),
+        (
+            {"new_cluster": GOOD, "timeout_seconds": 60, "name": "a"},
+            "name, timeout_seconds in ",
+        ),
+        ({"new_cluster": GOOD, "libraries": None}, "libraries in "),
+        ({"new_cluster": GOOD, "libraries": {"pypi": {"package": "s3fs"}}}, "is no list; give one, or leave it out."),
     ],
 )
 def test_what_no_job_could_run_on_is_refused(written: Any, content: Any, sentence: str) -> None:
@@ -108,9 +118,59 @@ def test_what_no_job_could_run_on_is_refused(written: Any, content: Any, sentenc
     assert str(refused.value).endswith(".") and "\n" not in str(refused.value)
 
 
-def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^cluster: there is no file '.*none\.json'; give the absolute path .*\.$"):
-        clusters.read(str(tmp_path / "none.json"))
+INDEX_ALONE = (
+    '; a project as a Spark job takes packages of the index alone, each as {"pypi": {"package": "s3fs"}} with nothing '
+    "beside."
+)
+
+
+@pytest.mark.parametrize(
+    ("library", "sentence"),
+    [
+        # It would come from the public index, where anybody may have put that name.
+        ({"pypi": {"package": "mine==1.0", "repo": "https://s3cr3t@host/simple"}}, "has package, repo" + INDEX_ALONE),
+        ({"pypi": {"package": "mine"}, "jar": "a.jar"}, "has pypi, jar" + INDEX_ALONE),
+        ({"jar": "dbfs:/a.jar"}, "has jar" + INDEX_ALONE),
+        ({"package": "s3fs"}, "has package" + INDEX_ALONE),
+        ({"pypi": {"package": ["s3fs"]}}, "has package" + INDEX_ALONE),
+        ({"pypi": None}, "has pypi" + INDEX_ALONE),
+        ("s3fs", "is no object" + INDEX_ALONE),
+        (
+            {"pypi": {"package": "mine @ git+https://s3cr3t@host/me/mine@main"}},
+            "has a password or a token in it, which would stay in the workspace's files; leave it out, and give it to "
+            "pip by an init script of the cluster.",
+        ),
+    ],
+)
+def test_a_library_that_would_not_arrive_as_it_is_written_is_refused(written: Any, library: Any, sentence: str) -> None:
+    content = {"new_cluster": GOOD, "libraries": [{"pypi": {"package": "s3fs"}}, library]}
+    with pytest.raises(UserError, match=rf"^cluster: library 2 in '.*' {re.escape(sentence)}$") as refused:
+        clusters.read(written(content))
+    # The sentence becomes a tag.
+    assert "s3cr3t" not in str(refused.value)
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path, written: Any) -> None:
+    for path in (tmp_path / "none.json", Path(written(GOOD)) / "below.json"):
+        with pytest.raises(UserError, match=rf"^cluster: there is no file '{path}'; give the absolute path .*\.$"):
+            clusters.read(str(path))
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    turning = tmp_path / "turning.json"
+    turning.symlink_to(turning)
+    for asked in (str(turning), "a" * 300):
+        with pytest.raises(UserError, match=rf"^cluster: '{asked}' cannot be read \(.+\); mend that, or give another"):
+            clusters.read(asked)
+
+
+@pytest.mark.parametrize("mode", ["USER_ISOLATION", "DATA_SECURITY_MODE_STANDARD"])
+def test_for_spark_a_cluster_of_the_access_mode_standard_is_refused(written: Any, mode: str) -> None:
+    cluster = clusters.read(written(GOOD | {"data_security_mode": mode}))
+    with pytest.raises(UserError, match=rf"^cluster: data_security_mode {mode} is the access mode standard, .*\.$"):
+        cluster.check_for_spark()
+    for own in ({}, {"data_security_mode": "SINGLE_USER"}, {"data_security_mode": "DATA_SECURITY_MODE_DEDICATED"}):
+        clusters.read(written(GOOD | own)).check_for_spark()
 
 
 def test_a_policy_may_fill_in_the_machines(written: Any) -> None:
@@ -119,6 +179,16 @@ def test_a_policy_may_fill_in_the_machines(written: Any) -> None:
 
 
 def test_what_is_logged_of_a_cluster_holds_no_secret(written: Any) -> None:
-    cluster = clusters.read(written(GOOD | {"spark_env_vars": {"PGPASSWORD": "s3cr3t"}, "custom_tags": {"team": "a"}}))
+    secretive = {
+        "spark_env_vars": {"PGPASSWORD": "s3cr3t"},
+        "docker_image": {"url": "host/image", "basic_auth": {"username": "me", "password": "s3cr3t"}},
+        "init_scripts": [{"s3": {"destination": "s3://a/b?token=s3cr3t"}}],
+    }
+    cluster = clusters.read(written(GOOD | secretive | {"custom_tags": {"team": "a"}}))
     assert cluster.specification["spark_env_vars"] == {"PGPASSWORD": "s3cr3t"}
-    assert cluster.logged == GOOD | {"spark_env_vars": ["PGPASSWORD"], "custom_tags": {"team": "a"}}
+    assert cluster.logged == GOOD | {
+        "spark_env_vars": ["PGPASSWORD"],
+        "docker_image": ["basic_auth", "url"],
+        "init_scripts": "not shown",
+        "custom_tags": {"team": "a"},
+    }

@@ -18,6 +18,9 @@ KIND_NAMES = {"csv": "CSV", "parquet": "Parquet", "json": "JSON", "arrow": "Arro
 PACKED = (".gz", ".zst")
 # catalog.schema.table, each part plain or between backquotes.
 CATALOGED = r"(?:(`[^`]+`|\w[\w-]*)\.)(?:(`[^`]+`|\w[\w-]*)\.)(`[^`]+`|\w[\w-]*)"
+# A part of an address that is the name of an environment variable, and names in a query whose values let somebody in.
+VARIABLE = re.compile(r"\$(\{\w+\}|[A-Za-z_]\w*)")
+SECRETIVE = re.compile("pass|pwd|secret|token|key|sig|auth|credential", re.IGNORECASE)
 READABLE = "CSV, Parquet, JSON lines or Arrow"
 
 
@@ -109,6 +112,28 @@ def without_secrets(asked: str) -> str:
     # A password may hold a slash or a question mark that should have been written as %2F or %3F, and so may the query.
     table = re.search(r"[?&]table=([^&]*)", rest)
     return f"{head}://{rest.rpartition('@')[2].partition('?')[0]}" + (f"?table={table[1]}" if table else "")
+
+
+def bears_secret(asked: str) -> bool:
+    """Tell whether an address holds a password, a token or a signature itself, not the name of a variable.
+
+    Parameters
+    ----------
+    asked : str
+        As typed; of a requirement as pip takes it, the address behind the ``@``.
+    """
+    head, colon, rest = asked.partition("://")
+    scheme = (head.split() or [""])[-1].lower()
+    if not colon or scheme in STORES:
+        return False
+    # A database's password may hold a slash that should have been written as %2F.
+    who = (rest if scheme.split("+")[0] in DATABASES else re.split(r"[/?#]", rest)[0]).rpartition("@")[0]
+    user, colon, password = who.partition(":")
+    # What stands alone before the @ of a web address is a token as often as not.
+    typed = [password if colon else user if scheme.endswith(("http", "https")) else ""]
+    query = parse_qs(rest.partition("?")[2])
+    typed += [value for name, values in query.items() if SECRETIVE.search(name) for value in values]
+    return any(one and not VARIABLE.fullmatch(one) for one in typed)
 
 
 def is_beside(name: str) -> bool:

@@ -52,6 +52,7 @@ INHERITED_TAGS = (
 )
 # What tells mlflow in which experiment a run is.
 WHERE = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "DATABRICKS_RUNTIME_VERSION")
+ENDED = ("FINISHED", "FAILED", "KILLED")
 LONGEST_PARAM = 6000
 LONGEST_SCHEMA = 1_048_575
 SHOWN_TYPES = {INTEGER: "long", REAL: "double", BOOLEAN: "boolean", TIME: "datetime"}
@@ -663,9 +664,19 @@ def fetch_artifact(uri: str, folder: Path) -> Path:
         raise LookupError(first_line(error)) from error
 
 
-def has_ended(run_id: str) -> bool:
-    """Tell whether a run has ended, well or badly."""
-    return str(client().get_run(run_id).info.status) in ("FINISHED", "FAILED", "KILLED")
+def end_family(run_id: str, status: str) -> None:
+    """End a run and all that hangs on it, children first, as far as they are open: nobody else will any more."""
+    parents = [client().get_run(run_id)]
+    every = list(parents)
+    while parents:
+        children = [
+            child for parent in parents for child in children_of(parent.info.run_id, parent.info.experiment_id, {})
+        ]
+        every += children
+        # Trials have none, and there may be thousands.
+        parents = [child for child in children if child.data.tags.get("lifecycle.step") != "trial"]
+    left_open = [run.info.run_id for run in reversed(every) if str(run.info.status) not in ENDED]
+    outbox().put(*[patience.end(one, status) for one in left_open])
 
 
 def tag_of(run_id: str, name: str) -> str:
