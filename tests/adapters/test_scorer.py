@@ -1,6 +1,7 @@
 """What a fetched model reads, and which ones cannot be handed a table."""
 
 import re
+import shutil
 from pathlib import Path
 
 import guests
@@ -41,6 +42,22 @@ def test_a_model_with_a_contract_reads_its_columns_and_is_not_asked_about_each_c
     model = scorer.fetched(str(path), tmp_path)
     assert (model.contract, model.reads, model.also, model.kind) == (CONTRACT, ("size",), (), "double")
     assert Model.load(str(model.folder)).get_input_schema() is None
+
+
+def test_the_files_of_a_model_lie_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a registered model mlflow puts the content into the folder that it is given."""
+    path, work = saved(tmp_path / "saved", ["size"], CONTRACT), tmp_path / "work"
+    work.mkdir()
+
+    def fetched(uri: str, folder: Path) -> Path:
+        if uri.endswith(flavors.CONTRACT):
+            return Path(uri)
+        return Path(shutil.copytree(path, folder, dirs_exist_ok=True))
+
+    monkeypatch.setattr(scorer.tracking, "fetch_artifact", fetched)
+    model = scorer.fetched(str(path), work)
+    assert list(work.iterdir()) == [model.folder]
+    assert (model.folder / "MLmodel").exists()
 
 
 def test_a_model_of_another_project_reads_what_its_signature_says(tmp_path: Path) -> None:

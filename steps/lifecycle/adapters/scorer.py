@@ -62,9 +62,12 @@ def fetched(uri: str, folder: Path) -> Model:
     from mlflow.exceptions import MlflowException
     from mlflow.models import Model as Saved
 
+    # Some addresses give a folder's content, some the folder. By itself it can be handed on as a whole.
+    apart = folder / "model"
+    apart.mkdir(exist_ok=True)
     try:
         known = registry.resolved(uri)
-        path = tracking.fetch_artifact(known, folder)
+        path = tracking.fetch_artifact(known, apart)
         saved = Saved.load(str(path))
     except (LookupError, MlflowException, OSError) as error:
         raise UserError(
