@@ -1,17 +1,27 @@
 """The sweep of iris by the real entry point, as a run and as a registered model."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import standalone
+from hostile import eventually
 
 pytestmark = pytest.mark.whole
+# Of them the search that is interrupted tries so many.
+FEW = 4
+STEPS = Path(__file__).resolve().parents[1] / "steps"
 POINTS = [(bins, depth) for bins in (5, 7, 9, 11, 13, 15) for depth in (2, 3, 4)]
 
 
@@ -27,8 +37,8 @@ def swept(new_store: Callable[[], Any]) -> Any:
     return store
 
 
-def trials_of(store: Any) -> list[Any]:
-    [run] = store.steps("tune_mllib")
+def trials_of(store: Any, run: Any = None) -> list[Any]:
+    [run] = [run] if run else store.steps("tune_mllib")
     return sorted(store.children(run.info.run_id), key=lambda trial: trial.info.run_name)
 
 
@@ -129,3 +139,114 @@ def test_the_winner_is_registered_and_says_the_flowers_names(swept: Any, project
     ).well()
     predicted = json.loads(said.out.splitlines()[-1])
     assert np.mean(np.array(predicted) == rows["species"]) >= 0.95
+
+
+def test_the_registered_winner_scores_a_table(swept: Any, project: Path) -> None:
+    """Each row once, in its order; as many are right as the run's figures say."""
+    done = swept.script("score", "--data", "iris").well()
+    assert "score: 150 rows by models:/iris/1 in " in done.out
+    [run] = swept.steps("score")
+    found = pd.read_parquet(swept.artifacts(run) / "predictions.parquet")
+    rows = pd.read_csv(project / "data" / "iris.csv")
+    pd.testing.assert_frame_equal(found.drop(columns="prediction"), rows)
+    [winner] = swept.steps("tune_mllib")
+    figures = winner.data.metrics
+    right = 117 * figures["train_accuracy"] + 33 * figures["test_accuracy"]
+    assert (found["prediction"] == rows["species"]).sum() == round(right)
+
+
+# A search that is interrupted.
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """A search that was killed, and what became of it.
+
+    Attributes
+    ----------
+    store : Store
+        With both of its runs.
+    left : list of Run
+        The trials that were in it when it had been killed, the finished ones.
+    done : str
+        What the one that went on with it printed.
+    """
+
+    store: Any
+    left: list[Any]
+    done: str
+
+
+@pytest.fixture(scope="module")
+def interrupted(
+    swept: Any,
+    new_store: Callable[[], Any],
+    serving: Callable[..., Any],
+    free_port: Callable[[], int],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Interrupted:
+    """The sweep's first points, killed by -9 on this machine, and gone on with where the executors are killed, too."""
+    store, folder = new_store(), tmp_path_factory.mktemp("cluster")
+
+    def started(**variables: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, str(STEPS / "tune_mllib.py"), "--max_evals", str(FEW)]
+        pipe, environment = subprocess.PIPE, store.environment(**variables)
+        return subprocess.Popen(
+            command, cwd=store.folder, env=environment, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True
+        )
+
+    def trials(status: str) -> dict[str, Any]:
+        every = [run for run in store.runs() if run.data.tags.get("lifecycle.step") == "trial"]
+        return {run.info.run_id: run for run in every if run.info.status == status}
+
+    search = started()
+    came = eventually(lambda: search.poll() is not None or len(trials("FINISHED")) >= 1, seconds=300)
+    search.kill()
+    _, err = search.communicate(timeout=60)
+    assert came and search.returncode == -signal.SIGKILL, err
+    left, lost = trials("FINISHED"), trials("RUNNING")
+    with standalone.cluster(folder, 2, serving, free_port) as master:
+        # Executors need no python, unless rows are split by a column.
+        search = started(MASTER=master, PYSPARK_PYTHON="no-such-python", MLFLOW_DFS_TMP=str(folder / "models"))
+        came = eventually(lambda: search.poll() is not None or not {*trials("RUNNING")} <= {*lost}, 300)
+        executors = standalone.executors(folder)
+        # So that whatever they are given stays with them until they die.
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for executor in executors:
+                os.kill(executor, number)
+            time.sleep(1)
+        out, err = search.communicate(timeout=240)
+    assert came and executors and search.returncode == 0, err
+    return Interrupted(store, [*left.values()], out)
+
+
+def test_after_a_kill_finished_trials_stay_and_are_not_fitted_again(interrupted: Interrupted) -> None:
+    store, left = interrupted.store, interrupted.left
+    killed, on = store.steps("tune_mllib")
+    assert f"tune_mllib: goes on with run {killed.info.run_id}, {len(left)} trials are done." in interrupted.done
+    assert (killed.info.status, on.info.status) == ("KILLED", "FINISHED")
+    before = {trial.info.run_id: trial for trial in trials_of(store, killed)}
+    for trial in left:
+        now = before[trial.info.run_id]
+        assert (now.info.status, now.info.end_time) == ("FINISHED", trial.info.end_time)
+        assert now.data.metrics == trial.data.metrics
+    names = [trial.info.run_name for trial in trials_of(store, on)]
+    assert sorted(names + [trial.info.run_name for trial in left]) == [f"{number:03d} dtc" for number in range(FEW)]
+
+
+def test_a_cluster_whose_executors_die_gives_what_this_machine_does(swept: Any, interrupted: Interrupted) -> None:
+    """To the last figure, since trees count rows; and its model is logged."""
+    _, there = interrupted.store.steps("tune_mllib")
+    found = sorted(interrupted.left + trials_of(interrupted.store, there), key=lambda trial: trial.info.run_name)
+    for one, other in zip(trials_of(swept)[:FEW], found, strict=True):
+        assert other.info.status == "FINISHED", other.data.tags
+        assert other.data.params == one.data.params
+        assert untimed(other) == untimed(one)
+    assert there.data.metrics["failed_trials"] == 0
+    [model] = interrupted.store.models(there.info.run_id)
+    assert (Path(model.artifact_location.removeprefix("file://")) / "sparkml" / "metadata").is_dir()
+
+
+def untimed(run: Any) -> dict[str, float]:
+    """Return a run's metrics that are no times."""
+    return {name: value for name, value in run.data.metrics.items() if "seconds" not in name}
