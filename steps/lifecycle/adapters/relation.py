@@ -180,7 +180,9 @@ class Relation:
         cell, sql_type = quoted(name), self.types[name]
         kind = kind_of(sql_type)
         if kind == REAL:
-            return f"nullif(CAST({cell} AS DOUBLE), 'nan'::DOUBLE)"
+            number = f"CAST({cell} AS DOUBLE)"
+            # Asked for NaN alone, duckdb 2.0 looks at a Parquet file's least and greatest number, which leave NaN out.
+            return f"CASE WHEN isfinite({number}) OR isinf({number}) THEN {number} END"
         if kind == TIME:
             zoned = sql_type.startswith(ZONED)
             moment = f"timezone('UTC', CAST({cell} AS TIMESTAMPTZ))" if zoned else f"CAST({cell} AS TIMESTAMP)"
