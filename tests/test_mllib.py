@@ -201,7 +201,9 @@ def interrupted(
         return {run.info.run_id: run for run in every if run.info.status == status}
 
     with ExitStack() as stack:
-        search = started()
+        search = started(PYTHONUNBUFFERED="1")
+        # By then it has made its store: asked earlier, mlflow would make it here at the same time.
+        assert any("training and" in line for line in search.stdout or ())
         came = eventually(lambda: search.poll() is not None or len(trials("FINISHED")) >= 1, seconds=300)
         search.kill()
         _, err = search.communicate(timeout=60)
