@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from hostile import eventually
 
 pytestmark = pytest.mark.whole
 # Of them the search that is interrupted tries so many.
-FEW = 4
+FEW = 5
 STEPS = Path(__file__).resolve().parents[1] / "steps"
 POINTS = [(bins, depth) for bins in (5, 7, 9, 11, 13, 15) for depth in (2, 3, 4)]
 
@@ -191,32 +192,37 @@ def interrupted(
     def started(**variables: str) -> "subprocess.Popen[str]":
         command = [sys.executable, str(STEPS / "tune_mllib.py"), "--max_evals", str(FEW)]
         pipe, environment = subprocess.PIPE, store.environment(**variables)
-        return subprocess.Popen(
+        search = subprocess.Popen(
             command, cwd=store.folder, env=environment, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True
         )
+        stack.callback(search.kill)
+        return search
 
     def trials(status: str) -> dict[str, Any]:
         every = [run for run in store.runs() if run.data.tags.get("lifecycle.step") == "trial"]
         return {run.info.run_id: run for run in every if run.info.status == status}
 
-    search = started()
-    came = eventually(lambda: search.poll() is not None or len(trials("FINISHED")) >= 1, seconds=300)
-    search.kill()
-    _, err = search.communicate(timeout=60)
-    assert came and search.returncode == -signal.SIGKILL, err
-    left, lost = trials("FINISHED"), trials("RUNNING")
-    with standalone.cluster(folder, 2, serving, free_port) as master:
+    with ExitStack() as stack:
+        search = started(PYTHONUNBUFFERED="1")
+        # By then it has made its store: asked earlier, mlflow would make it here at the same time.
+        assert any("training and" in line for line in search.stdout or ())
+        came = eventually(lambda: search.poll() is not None or len(trials("FINISHED")) >= 1, seconds=300)
+        search.kill()
+        _, err = search.communicate(timeout=60)
+        assert came and search.returncode == -signal.SIGKILL, err
+        left = trials("FINISHED")
+        master = stack.enter_context(standalone.cluster(folder, 2, serving, free_port))
         # Executors need no python, unless rows are split by a column.
         search = started(MASTER=master, PYSPARK_PYTHON="no-such-python", MLFLOW_DFS_TMP=str(folder / "models"))
-        came = eventually(lambda: search.poll() is not None or not {*trials("RUNNING")} <= {*lost}, 300)
+        came = eventually(lambda: search.poll() is not None or len(trials("FINISHED")) > len(left), seconds=300)
         executors = standalone.executors(folder)
         # So that whatever they are given stays with them until they die.
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for executor in executors:
                 os.kill(executor, number)
-            time.sleep(1)
+            time.sleep(2)
         out, err = search.communicate(timeout=240)
-    assert came and executors and search.returncode == 0, err
+        assert came and executors and search.returncode == 0, err
     return Interrupted(store, [*left.values()], out)
 
 
