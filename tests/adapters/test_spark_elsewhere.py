@@ -100,8 +100,8 @@ def test_searches_one_after_another_in_one_application_share_the_package_as_do_e
     try:
         with spark.SparkEngine(hostile.good(), 1) as engine:
             assert [facts(record) for record in records_of(engine, hostile.POINTS)] == expected
-        python = session.sparkContext.parallelize([0], 1).map(lambda _: os.getpid()).first()
-        os.kill(parent_of(parent_of(python)), signal.SIGKILL)
+        daemon = session.sparkContext.parallelize([0], 1).map(lambda _: os.getppid()).first()
+        os.kill(parent_of(daemon), signal.SIGKILL)
         with spark.SparkEngine(hostile.good(), 1) as engine:
             assert [facts(record) for record in records_of(engine, hostile.POINTS)] == expected
     finally:

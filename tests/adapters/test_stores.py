@@ -266,6 +266,27 @@ def test_a_store_that_stays_away_ends_the_run_and_gets_its_records_later(server:
 
 @pytest.mark.whole
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
+def test_of_a_store_whose_making_was_broken_off_nothing_is_left(new_store: Callable[[], Any]) -> None:
+    """Killed between two migrations; mlflow cannot go on with what it has half made."""
+    store = new_store()
+    code = (
+        "import os, signal\n"
+        "import alembic.operations.base as base\n"
+        "made = base.BatchOperations.__init__\n"
+        "def broken(self, *given, **named):\n"
+        "    made(self, *given, **named)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "base.BatchOperations.__init__ = broken\n"
+    )
+    here = {"MLFLOW_TRACKING_URI": store.uri, "PYTHONPATH": str(STEPS)}
+    assert store.run(sys.executable, "-c", code + CONNECT, **here).code == -9
+    assert not (store.folder / "mlflow.db").exists()
+    store.run(sys.executable, "-c", CONNECT, **here, timeout=60).well()
+    assert sorted(file.name for file in store.folder.glob("mlflow.db*") if file.suffix == ".new") == []
+
+
+@pytest.mark.whole
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
 def test_a_process_that_is_killed_while_it_makes_a_store_holds_nobody_up(new_store: Callable[[], Any]) -> None:
     store = new_store()
     code = (

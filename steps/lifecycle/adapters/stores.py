@@ -14,6 +14,8 @@ LOCK_SECONDS = 120.0
 BUSY_SECONDS = 20.0
 # Any number does, as long as all processes that make a store ask for the same one.
 ADVISORY_LOCK = 7_261_954_110
+# Of the name of a file that is being made.
+UNFINISHED = ".new"
 # mlflow's last act on a new store: its tables are all there by then.
 MADE = "SELECT 1 FROM experiments WHERE experiment_id = 0"
 
@@ -25,16 +27,22 @@ def file_of(uri: str) -> Path | None:
 
 
 @contextmanager
-def making(uri: str) -> Iterator[None]:
+def making(uri: str) -> Iterator[str]:
     """Hold the others off while a store that is not there yet is made, within the block.
 
     mlflow makes a store's tables, the registry's among them, with its first call, by some fifty migrations; of
-    several processes that find no tables, all but one break. A store that stands is not locked at all.
+    several processes that find no tables, all but one break, and a file whose migrations were broken off is of no use
+    to anybody. A store that stands is not locked at all.
 
     Parameters
     ----------
     uri : str
         The store's address; for other stores than SQLite and PostgreSQL nothing is done.
+
+    Yields
+    ------
+    str
+        The address to make it at. An SQLite file is made beside its place, which it takes when the block ends well.
 
     Raises
     ------
@@ -43,20 +51,20 @@ def making(uri: str) -> Iterator[None]:
     """
     path = file_of(uri)
     if path is not None and path.parent.is_dir():
-        with _file_made(path):
-            yield
+        with _file_made(path) as place:
+            yield f"sqlite:///{place}"
     elif uri.startswith("postgresql"):
         with _database_made(uri):
-            yield
+            yield uri
     else:
-        yield
+        yield uri
 
 
 @contextmanager
-def _file_made(path: Path) -> Iterator[None]:
+def _file_made(path: Path) -> Iterator[Path]:
     _write_ahead()
     if _stands(path):
-        yield
+        yield path
         return
     # A second SQLite file is a lock that every system has, and that the system drops when its holder dies.
     beside = path.with_name(f"{path.name}.lock")
@@ -67,13 +75,26 @@ def _file_made(path: Path) -> Iterator[None]:
             # Whoever made the store has removed the lock from under those who waited for it.
             if not _stands(path):
                 raise
-        yield
+        if path.exists():
+            yield path
+        else:
+            unfinished = path.with_name(f"{path.name}{UNFINISHED}")
+            unfinished.unlink(missing_ok=True)
+            try:
+                yield unfinished
+                _on_disk(unfinished)
+                unfinished.replace(path)
+            finally:
+                unfinished.unlink(missing_ok=True)
+            _stands(path)
     with suppress(OSError):
         beside.unlink()
 
 
 def _stands(path: Path) -> bool:
     """Tell whether an SQLite file is a store already, and let it write ahead if nobody is in its way."""
+    if not path.exists():
+        return False
     with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
         # Writers then do not wait for readers, and a commit appends to one file instead of making and removing one.
         with suppress(sqlite3.OperationalError):
@@ -91,6 +112,10 @@ def _write_ahead() -> None:
     def opened(connection: Any, _: Any) -> None:
         if isinstance(connection, sqlite3.Connection):
             connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
+            if connection.execute("PRAGMA database_list").fetchone()[2].endswith(UNFINISHED):
+                # Nobody reads it before it is whole, and then it is waited for once.
+                connection.execute("PRAGMA journal_mode = MEMORY")
+                connection.execute("PRAGMA synchronous = OFF")
             # Without the second file a power cut could leave the database torn; with it, only shorter.
             if connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
                 connection.execute("PRAGMA synchronous = NORMAL")
@@ -129,11 +154,13 @@ def settle(uri: str) -> None:
         return
     # No such file: the store does not write ahead, and each commit has been waited for.
     with suppress(FileNotFoundError):
-        log = os.open(f"{path}-wal", os.O_RDWR)
-        try:
-            os.fsync(log)
-        finally:
-            os.close(log)
+        _on_disk(Path(f"{path}-wal"))
+
+
+def _on_disk(path: Path) -> None:
+    """Wait until a file is on the disk."""
+    with path.open("rb+") as file:
+        os.fsync(file)
 
 
 def shown(uri: str) -> str:

@@ -100,8 +100,9 @@ def connect() -> None:
     _quieten()
     _leave_spark_alone()
     try:
-        with stores.making(mlflow.get_tracking_uri()):
-            _impatient().search_experiments(max_results=1)
+        with stores.making(mlflow.get_tracking_uri()) as place:
+            mlflow.MlflowClient(place).search_experiments(max_results=1)
+        _impatient().search_experiments(max_results=1)
     except (MlflowException, ImportError, OSError, sqlite3.Error, sqlalchemy.exc.SQLAlchemyError) as error:
         address = mlflow.get_tracking_uri()
         # The error's own words may hold the whole address.
