@@ -39,6 +39,8 @@ WAYS = {
 }
 # Ways that take long are not repeated at the larger sizes.
 SMALL_ONLY = ("usual", "sparktrials", "storage")
+# Beyond this many trials only ours is asked whether what a trial costs grows.
+LARGEST_FOR_ALL = 320
 ONE_PROCESS = ("usual", "fmin", "callback", "storage")
 OPTIONS = ("--data", "churn", "--models", "svm,rf,logreg,dtc")
 
@@ -243,7 +245,7 @@ def draw(found: dict[int, dict[str, list[dict[str, Any]]]]) -> None:
 
 
 @click.command()
-@click.option("--trials", default="32,320", show_default=True, help="Sizes, separated by commas.")
+@click.option("--trials", default="32,320,2000", show_default=True, help="Sizes, separated by commas.")
 @click.option("--ways", default=",".join(WAYS), show_default=True, help="Separated by commas.")
 @click.option("--repeats", default=3, show_default=True, help="Runs of each way at up to 32 trials; one beyond.")
 @click.option("--write", is_flag=True, help="Write the table into docs/tax.md.")
@@ -266,7 +268,8 @@ def main(trials: str, ways: str, repeats: int, write: bool, way: str | None) -> 
     asked = {name: missing(name) for name in ways.split(",")}
     found: dict[int, dict[str, list[dict[str, Any]]]] = {}
     for number in map(int, trials.split(",")):
-        used = [name for name, what in asked.items() if not what and (number <= 32 or name not in SMALL_ONLY)]
+        left = () if number <= 32 else SMALL_ONLY if number <= LARGEST_FOR_ALL else set(WAYS) - {"best"}
+        used = [name for name, what in asked.items() if not what and name not in left]
         found[number] = {name: [] for name in used}
         for _ in range(repeats if number <= 32 else 1):
             for name in used:
