@@ -55,11 +55,11 @@ def draw_bars(path: Path, title: str, unit: str, sizes: Mapping[str, Mapping[str
             order = labels.index(label)
             shown = max(value, 1e-3)
             axes.plot(shown, place, "osD^"[order % 4], color=PALETTE[order], label=label, markersize=7)
-            # Sizes take turns above and below their mark, which may lie close together.
+            # Sizes take turns above, below and beside their mark, since marks may lie close together.
             axes.annotate(
                 f"{value:.2g}",
                 (shown, place),
-                xytext=(0, (6, -13)[order % 2]),
+                xytext=((0, 6), (0, -13), (14, -3))[order % 3],
                 textcoords="offset points",
                 ha=("center", "center", "left")[order % 3],
                 size=SMALL - 1,
