@@ -251,6 +251,23 @@ def test_score_reads_from_a_volume_and_writes_into_one(site: Site, submitted: Ca
     assert {path.name for path in (shop / "scored").iterdir()} == {"customers.parquet"}
 
 
+@pytest.mark.whole
+def test_tune_mllib_searches_a_table_of_the_catalog_in_the_drivers_session(site: Site) -> None:
+    if shutil.which("java") is None:
+        pytest.skip("Spark needs Java, and there is none on PATH")
+    table = ("--data", "spark_catalog.shop.customers", "--target", "Target", "--split", "hash", "--folds", "2")
+    search = ("--step", "tune_mllib", "--sweep", "false", "--models", "dtc", "--max_evals", "2")
+    done = site.script("--cluster", site.cluster, *search, *table).well()
+    job, _, theirs = site.job_of(done.out)
+    assert job.out.count("Setting default log level") == 1
+    assert (theirs.info.status, theirs.data.metrics["trials"]) == ("FINISHED", 2)
+    assert len(site.store.children(theirs.info.run_id)) == 2
+    [model] = site.store.models(theirs.info.run_id)
+    kept = site.workspace.files / "WorkspaceInternal" / "Mlflow" / "Artifacts"
+    [files] = kept.glob(f"*/LoggedModels/{model.model_id}/artifacts/MLmodel")
+    assert "mlflow.spark" in files.read_text(encoding="utf-8")
+
+
 # What goes wrong on the cluster, and on the way to it.
 
 
