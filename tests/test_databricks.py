@@ -264,7 +264,7 @@ def test_tune_mllib_searches_a_table_of_the_catalog_in_the_drivers_session(site:
     assert len(site.store.children(theirs.info.run_id)) == 2
     [model] = site.store.models(theirs.info.run_id)
     kept = site.workspace.files / "WorkspaceInternal" / "Mlflow" / "Artifacts"
-    [files] = kept.glob(f"*/LoggedModels/{model.model_id}/artifacts/MLmodel")
+    [files] = kept.glob(f"*/LoggedModels/{model.model_id}/MLmodel")
     assert "mlflow.spark" in files.read_text(encoding="utf-8")
 
 
