@@ -454,6 +454,15 @@ def test_what_cannot_be_gone_on_with_is_refused_in_one_sentence(searched: Any, o
 
 
 @pytest.mark.whole
+def test_what_cannot_be_gone_on_with_is_refused_also_where_all_is_done(searched: Any) -> None:
+    [prepare, *_] = searched.steps("prepare")
+    done = searched.script("tune_multi", *CHURN, "--max_evals", "8", "--resume", prepare.info.run_id)
+    assert (done.code, len(done.errors)) == (2, 1)
+    assert done.errors[0].startswith(f"Error: resume: {prepare.info.run_id} is a run of prepare, not a search;")
+    assert "taken over" not in done.out
+
+
+@pytest.mark.whole
 def test_a_warm_start_begins_with_the_best_points_of_an_earlier_search(searched: Any) -> None:
     first = searched.steps("tune_multi")[0]
     records = [json.loads(run.data.tags[memory.RECORD]) for run in trials_of(searched, first)]

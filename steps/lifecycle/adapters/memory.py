@@ -260,8 +260,8 @@ def _chain(run_id: str) -> Iterator[tuple["Run", list["Run"]]]:
             return
 
 
-def asked_for(run_id: str, run: StepRun, settings: Mapping[str, Any]) -> str:
-    """Return the run to go on with where the user has named one: it, or the last that has gone on with it.
+def named(run_id: str, run: StepRun, settings: Mapping[str, Any]) -> "Run":
+    """Return the run that the user has named to go on with, which is a search like this one.
 
     Parameters
     ----------
@@ -275,12 +275,27 @@ def asked_for(run_id: str, run: StepRun, settings: Mapping[str, Any]) -> str:
     Raises
     ------
     UserError
-        Where the run is no search of this step, is of another table, tried other points, or is alive; where the run
-        that has gone on with it has been deleted.
+        Where the run is no search of this step, is of another table, or tried other points.
     """
     found = _search_of(run_id, run.step, "resume")
-    then = _settings_of(run_id, "resume")
-    _check_same(run_id, then, settings)
+    _check_same(run_id, _settings_of(run_id, "resume"), settings)
+    return found
+
+
+def asked_for(run_id: str, run: StepRun, settings: Mapping[str, Any]) -> str:
+    """Return the run to go on with where the user has named one: it, or the last that has gone on with it.
+
+    Parameters
+    ----------
+    run_id, run, settings
+        As of `named`.
+
+    Raises
+    ------
+    UserError
+        As `named`; and where the run is alive, or the one that has gone on with it has been deleted.
+    """
+    found = named(run_id, run, settings)
     for _ in range(LONGEST_CHAIN):
         # One that was taken over has no trials of its own: they are where it took its metrics from.
         following = found.data.tags.get("lifecycle.reused") or found.data.params.get(RESUMED_BY)

@@ -11,7 +11,7 @@ from typing import Any
 
 from lifecycle.adapters import catalog, code, projects, sources, stored, tracking
 from lifecycle.adapters.cli import Options
-from lifecycle.adapters.memory import Heartbeat
+from lifecycle.adapters.memory import Heartbeat, named
 from lifecycle.contract import Contract
 from lifecycle.errors import UserError
 from lifecycle.reading import parse_read
@@ -143,9 +143,18 @@ class Step:
         -------
         bool
             True where nothing is left to do.
+
+        Raises
+        ------
+        UserError
+            Where ``resume`` names a run that is no search like this one.
         """
         key = step_key(self.name, self.identity.key, own)
-        self.run.settings(settings_of(self.name, self.identity, self.contract, own, self.prepared_run_id))
+        settings = settings_of(self.name, self.identity, self.contract, own, self.prepared_run_id)
+        self.run.settings(settings)
+        if self.options.get("resume"):
+            # Also where nothing is left to do: a search named by mistake is not the one that the user means.
+            named(self.options["resume"], self.run, settings)
         self.run.log(tags={"lifecycle.key": key})
         done = None if self.options["fresh"] else finished(self.name, key, own, self.run.experiment_id)
         if done is None or not holds(done):
