@@ -79,11 +79,13 @@ def test_java_is_asked_for_before_any_work(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 @pytest.mark.parametrize("engine", ["local", "spark"])
-def test_no_more_workers_than_trials_are_handed_to_at_once(engine: str) -> None:
+def test_no_more_workers_than_trials_are_handed_to_at_once(engine: str, capsys: pytest.CaptureFixture[str]) -> None:
     asked = options(max_evals=1000, parallelism=64, engine=engine)
     settings = searches.settings_for("tune_multi", asked, LARGE)
     assert searches._engine(settings, None).workers == 8
-    assert searches._engine(replace(settings, max_evals=3), None).workers == 3
+    assert capsys.readouterr().out == "parallelism: 64 trials at once, a search has points for 8: 8 are used.\n"
+    assert searches._engine(replace(settings, max_evals=3, parallelism=8), None).workers == 3
+    assert not capsys.readouterr().out
 
 
 def test_the_record_is_kept_where_the_store_goes_away_as_its_model_is_logged(

@@ -370,6 +370,8 @@ def say_interrupted(
 def _engine(settings: SearchSettings, objective: Objective) -> Any:
     # More workers than a search hands trials to at once would only be started.
     workers = min(settings.parallelism, settings.max_evals, LAG)
+    if settings.parallelism > LAG:
+        print(f"parallelism: {settings.parallelism} trials at once, a search has points for {LAG}: {LAG} are used.")
     if settings.engine == "spark":
         from lifecycle.adapters import spark
 
