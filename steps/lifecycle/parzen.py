@@ -60,12 +60,7 @@ def mixture_lpdf(
     """
     if q is None or not np.size(samples):
         return tpe.GMM1_lpdf(samples, weights, mus, sigmas, low=low, high=high, q=q)
-    known, where = np.unique(np.ravel(samples), return_inverse=True)
-    above, below = known + q / 2, known - q / 2
-    if low is not None:
-        above, below = np.minimum(above, high), np.maximum(below, low)
-    found = _log_shares(below, above, (weights, mus, sigmas), low, high)
-    return found[where].reshape(np.shape(samples))
+    return _at_steps(samples, (weights, mus, sigmas), low, high, q, is_log=False)
 
 
 def log_mixture_lpdf(
@@ -77,18 +72,20 @@ def log_mixture_lpdf(
     """
     if q is None or not np.size(samples):
         return tpe.LGMM1_lpdf(samples, weights, mus, sigmas, low=low, high=high, q=q)
+    return _at_steps(samples, (weights, mus, sigmas), low, high, q, is_log=True)
+
+
+def _at_steps(samples: Any, mixture: tuple[Any, Any, Any], low: Any, high: Any, q: float, is_log: bool) -> Floats:
+    """Return the log of what a mixture, cut at the bounds, has within half a step of each sample."""
+    weights, mus, sigmas = (np.asarray(one)[:, None] for one in mixture)
+    # Few of the candidates of a small range differ.
     known, where = np.unique(np.ravel(samples), return_inverse=True)
     above, below = known + q / 2, known - q / 2
     if low is not None:
-        above, below = np.minimum(above, np.exp(high)), np.maximum(below, np.exp(low))
-    below, above = np.log(np.maximum(below, tpe.EPS)), np.log(np.maximum(above, tpe.EPS))
-    found = _log_shares(below, above, (weights, mus, sigmas), low, high)
-    return found[where].reshape(np.shape(samples))
-
-
-def _log_shares(below: Floats, above: Floats, mixture: tuple[Any, Any, Any], low: Any, high: Any) -> Floats:
-    """Return the log of what a normal mixture, cut at the bounds, has between each pair of numbers."""
-    weights, mus, sigmas = (np.asarray(one)[:, None] for one in mixture)
+        first, last = (np.exp(low), np.exp(high)) if is_log else (low, high)
+        above, below = np.minimum(above, last), np.maximum(below, first)
+    if is_log:
+        above, below = np.log(np.maximum(above, tpe.EPS)), np.log(np.maximum(below, tpe.EPS))
     shares = weights * _normal_cdf(above, mus, sigmas)
     shares -= weights * _normal_cdf(below, mus, sigmas)
     # One observation after another, as hyperopt adds them: NumPy's own sum of a single column takes them by pairs.
@@ -98,7 +95,7 @@ def _log_shares(below: Floats, above: Floats, mixture: tuple[Any, Any, Any], low
     else:
         inside = _normal_cdf(high, mus, sigmas) - _normal_cdf(low, mus, sigmas)
         accepted = np.sum((weights * inside).ravel())
-    found: Floats = np.log(total) - np.log(accepted)
+    found: Floats = (np.log(total) - np.log(accepted))[where].reshape(np.shape(samples))
     return found
 
 
