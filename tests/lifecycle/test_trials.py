@@ -335,6 +335,15 @@ def test_a_models_size_is_that_of_its_pickle():
     assert megabytes(model) == pytest.approx(len(pickle.dumps(model, protocol=5)) / 1e6, rel=0.01)
 
 
+@pytest.mark.parametrize("name", MODELS["classification"])
+def test_a_model_that_came_from_elsewhere_has_the_size_it_had(name: str):
+    """A pickle is longer the more of its equal texts and dtypes are objects of their own, as after a journey."""
+    model = Objective(TEXTS, BINARY["f1"], SEED).refit({"model": name})
+    again = pickle.loads(pickle.dumps(model, protocol=5))
+    assert len(pickle.dumps(again, protocol=5)) > len(pickle.dumps(model, protocol=5))
+    assert megabytes(again) == megabytes(model)
+
+
 def test_twice_the_trees_are_twice_the_size_and_every_time_the_same():
     sizes = [
         Objective(QUANTITY, REGRESSION["rmse"], SEED)(0, Task({"model": "rf", "n_estimators": trees})).size_mb
