@@ -1,18 +1,20 @@
 """Fixtures that all tests share."""
 
+import atexit
 import os
 import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import chdir, contextmanager
+from contextlib import chdir, closing, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -137,6 +139,8 @@ class Store:
         from mlflow import MlflowClient
 
         client = MlflowClient(self.uri)
+        if not (self.folder / "mlflow.db").exists():
+            blank_store(self.folder)
         # With its first call mlflow makes a folder mlruns where this process stands.
         with chdir(self.folder):
             client.search_experiments(max_results=1)
@@ -172,6 +176,25 @@ class Store:
     def versions(self, name: str) -> dict[str, Any]:
         """Return a registered model's versions by number."""
         return {str(version.version): version for version in self.client.search_model_versions(f"name = '{name}'")}
+
+
+@cache
+def blank() -> Path:
+    """Let mlflow make a store; it takes a second, so that each process does it once."""
+    from mlflow import MlflowClient
+
+    folder = Path(tempfile.mkdtemp(prefix="blank-"))
+    atexit.register(shutil.rmtree, folder)
+    with chdir(folder):
+        MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments(max_results=1)
+    return folder
+
+
+def blank_store(folder: Path) -> None:
+    """Put a store into a folder as mlflow would make it there, for a client that comes before any run."""
+    shutil.copyfile(blank() / "mlflow.db", folder / "mlflow.db")
+    with closing(sqlite3.connect(folder / "mlflow.db")) as connection, connection:
+        connection.execute("UPDATE experiments SET artifact_location = ?", (f"{folder}/mlruns/0",))
 
 
 def local_path(uri: str) -> Path:

@@ -601,12 +601,17 @@ def silent() -> Iterator[int]:
 
 
 def assert_out_of_reach(store: Any, step: str, **variables: str) -> None:
-    try:
-        done = store.script(step, timeout=15, **variables)
-    except TimeoutExpired:
-        pytest.fail(f"{step} has not ended 15 s after its start")
+    # What else runs may take the cores for seconds, so that one of three has to be in time.
+    for _ in range(3):
+        try:
+            done = store.script(step, timeout=15, **variables)
+        except TimeoutExpired:
+            continue
+        if done.seconds < 10:
+            break
+    else:
+        pytest.fail(f"{step} has not ended 10 s after its start, three times")
     assert done.code == 2
-    assert done.seconds < 10
     assert "Traceback" not in done.err
     [error] = done.errors
     assert error.startswith("Error: MLFLOW_TRACKING_URI: ")

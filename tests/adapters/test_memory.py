@@ -594,7 +594,7 @@ def test_of_a_search_that_is_killed_twenty_times_nothing_is_lost(
         return subprocess.Popen(
             command,
             cwd=store.folder,
-            env=store.environment(),
+            env=store.environment(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -13,7 +13,7 @@ import pandas as pd
 
 from lifecycle.adapters.catalog import short_name
 from lifecycle.adapters.readers import open_table, run_query
-from lifecycle.adapters.relation import EXACT_ROWS, Relation
+from lifecycle.adapters.relation import Relation
 from lifecycle.adapters.sources import Source
 from lifecycle.adapters.sql import literal
 from lifecycle.audit import AUDITED_ROWS, Finding, as_frame, crossing, giveaways, separable, twins
@@ -21,6 +21,7 @@ from lifecycle.contract import CATEGORICAL, DATETIME, TEXT
 from lifecycle.page import page
 from lifecycle.roles import Reading, looks_like_id
 from lifecycle.settings import FOLD_COLUMN, TWIN_COLUMN, TableSettings
+from lifecycle.summaries import EXACT_ROWS
 from lifecycle.table import Prepared, prepare, profile
 
 MEMORY = "1500MB"

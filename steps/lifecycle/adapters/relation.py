@@ -24,7 +24,6 @@ from lifecycle.roles import (
     INTEGER,
     ISO,
     ISO_ZONED,
-    NESTED,
     REAL,
     TIME,
     WORDS,
@@ -33,10 +32,9 @@ from lifecycle.roles import (
     Summary,
     kind_of,
 )
+from lifecycle.summaries import DUCKDB, EXACT_ROWS, aggregates, summary
 from lifecycle.table import Positions
 
-# Up to here distinct values and medians are counted, beyond they are estimated: an exact count holds all values.
-EXACT_ROWS = 200_000
 EXAMPLES = 1_000
 # Columns summarised in one pass: each takes a few aggregates, and duckdb's plans grow faster than their number.
 AT_ONCE = 40
@@ -357,7 +355,9 @@ class Relation:
         asked = [
             f"{aggregate} AS {quoted(f'{place}_{figure}')}"
             for place, (name, reading) in enumerate(readings.items())
-            for figure, aggregate in self._aggregates(name, reading, quoted(f"cell_{place}")).items()
+            for figure, aggregate in aggregates(
+                DUCKDB, self.types[name], reading, quoted(f"cell_{place}"), len(self)
+            ).items()
         ]
         cells = {f"cell_{place}": self._read(name, reading) for place, (name, reading) in enumerate(readings.items())}
         row = self.connection.sql(f"SELECT {', '.join(asked)} FROM {self._from(cells)}")
@@ -365,8 +365,13 @@ class Relation:
         found = {}
         for place, name in enumerate(readings):
             own = {key.partition("_")[2]: figures[key] for key in figures if key.split("_")[0] == str(place)}
-            found[name] = self._summary(name, own)
+            found[name] = summary(name, self.types[name], len(self), own, partial(self._distinct, name))
         return found
+
+    def _distinct(self, name: str) -> int:
+        """Count a column's different values."""
+        counted = self.connection.sql(f"SELECT count(DISTINCT cell) FROM {self.cells(name)}")
+        return int(counted.fetchall()[0][0])
 
     def _side_by_side(self, jobs: Sequence[Callable[["Relation"], T]]) -> list[T]:
         """Do some work on these rows; of a large table two pieces at once, each with a cursor of its own.
@@ -391,42 +396,6 @@ class Relation:
         other = copy(self)
         other.connection = self.connection.cursor()
         return other
-
-    def _aggregates(self, name: str, reading: Reading | None, value: str) -> dict[str, str]:
-        kind = kind_of(self.types[name])
-        if kind == NESTED:
-            return {"present": f"count({value})"}
-        exact = len(self) <= EXACT_ROWS
-        asked = {
-            "present": f"count({value})",
-            "distinct": f"count(DISTINCT {value})" if exact else f"approx_count_distinct({value})",
-        }
-        role = reading.role if reading else NUMERIC if kind in (INTEGER, REAL) else DATETIME if kind == TIME else ""
-        if role == NUMERIC:
-            number = f"CAST({value} AS DOUBLE)"
-            finite = f"CASE WHEN isfinite({number}) THEN {number} END"
-            asked |= {
-                "low": f"min({finite})",
-                "high": f"max({finite})",
-                "mean": f"avg({finite})",
-                # The squares of numbers beyond 1e150 have no double.
-                "std": f"stddev_samp(CASE WHEN abs({number}) < 1e150 THEN {number} END)",
-                "infinite": f"min({number}) FILTER (isinf({number}))",
-            }
-            if exact:
-                asked["median"] = f"quantile_cont({finite}, 0.5)"
-        elif role == DATETIME:
-            asked |= {"first": f"CAST(min({value}) AS VARCHAR)", "last": f"CAST(max({value}) AS VARCHAR)"}
-        return asked
-
-    def _summary(self, name: str, figures: dict[str, Any]) -> Summary:
-        present, rows = int(figures.pop("present")), len(self)
-        distinct = min(int(figures.pop("distinct", 0)), present)
-        if rows > EXACT_ROWS and kind_of(self.types[name]) == INTEGER and distinct > 0.8 * rows:
-            counted = self.connection.sql(f"SELECT count(DISTINCT cell) FROM {self.cells(name)}")
-            distinct = int(counted.fetchall()[0][0])
-        given = {key: value for key, value in figures.items() if value is not None}
-        return Summary(name, self.types[name], rows, present, distinct, **given)
 
     def levels(self, name: str) -> list[str]:
         """Return the different levels of a column as texts, sorted."""

@@ -1,17 +1,19 @@
 """The rows of a DataFrame of Spark, as the data decisions ask for them: figures come here, rows stay there."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from lifecycle import sparksql
-from lifecycle.adapters.relation import EXACT_ROWS, EXAMPLES
+from lifecycle.adapters.relation import EXAMPLES
 from lifecycle.audit import AUDITED_ROWS
 from lifecycle.cells import Cells, Counts, Observed
 from lifecycle.columns import level_of
 from lifecycle.contract import CATEGORICAL, DATETIME, NUMERIC, ORDINAL, TEXT, Column, Contract
 from lifecycle.roles import BOOLEAN, INTEGER, NESTED, REAL, TIME, Reading, Summary, kind_of
+from lifecycle.summaries import SPARK, aggregates, summary
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -105,51 +107,24 @@ class SparkRows:
             asked = [
                 (name, figure, sql)
                 for place, name in enumerate(some)
-                for figure, sql in self._aggregates(name, readings[name], f"c{place}").items()
+                for figure, sql in aggregates(SPARK, self.types[name], readings[name], f"c{place}", len(self)).items()
             ]
             [row] = self.frame.selectExpr(*cells).selectExpr(*(sql for _, _, sql in asked)).collect()
             figures: dict[str, dict[str, Any]] = {name: {} for name in some}
             for (name, figure, _), value in zip(asked, row, strict=True):
                 figures[name][figure] = value
-            found |= {name: self._summary(name, figures[name]) for name in some}
+            found |= {
+                name: summary(name, self.types[name], len(self), figures[name], partial(self._distinct, name))
+                for name in some
+            }
         return found
 
     def _summed(self, name: str, reading: Reading | None) -> str:
         return sparksql.quoted(name) if kind_of(self.types[name]) == NESTED else self.value(name, reading)
 
-    def _aggregates(self, name: str, reading: Reading | None, value: str) -> dict[str, str]:
-        kind = kind_of(self.types[name])
-        if kind == NESTED:
-            return {"present": f"count({value})"}
-        exact = len(self) <= EXACT_ROWS
-        asked = {
-            "present": f"count({value})",
-            "distinct": f"size(collect_set({value}))" if exact else f"approx_count_distinct({value}, 0.01)",
-        }
-        role = reading.role if reading else NUMERIC if kind in (INTEGER, REAL) else DATETIME if kind == TIME else ""
-        if role == NUMERIC:
-            number = f"CAST({value} AS DOUBLE)"
-            finite = f"CASE WHEN abs({number}) < double('Infinity') THEN {number} END"
-            asked |= {
-                "low": f"min({finite})",
-                "high": f"max({finite})",
-                "mean": f"avg({finite})",
-                "std": f"stddev_samp(CASE WHEN abs({number}) < 1e150 THEN {number} END)",
-                "infinite": f"min(CASE WHEN abs({number}) = double('Infinity') THEN {number} END)",
-            }
-            if exact:
-                asked["median"] = f"percentile({finite}, 0.5)"
-        elif role == DATETIME:
-            asked |= {"first": f"CAST(min({value}) AS STRING)", "last": f"CAST(max({value}) AS STRING)"}
-        return asked
-
-    def _summary(self, name: str, figures: dict[str, Any]) -> Summary:
-        present, rows = int(figures.pop("present")), len(self)
-        distinct = min(int(figures.pop("distinct", 0)), present)
-        if rows > EXACT_ROWS and kind_of(self.types[name]) == INTEGER and distinct > 0.8 * rows:
-            distinct = int(self.frame.selectExpr(f"count(DISTINCT {self.value(name)})").collect()[0][0])
-        given = {key: value for key, value in figures.items() if value is not None}
-        return Summary(name, self.types[name], rows, present, distinct, **given)
+    def _distinct(self, name: str) -> int:
+        """Count a column's different values."""
+        return int(self.frame.selectExpr(f"count(DISTINCT {self.value(name)})").collect()[0][0])
 
     def observe(self, contract: Contract) -> Observed:
         """Count what a contract's check needs; cells that only a model's first step could read count as unread."""
