@@ -32,7 +32,6 @@ def main(options: cli.Options) -> None:
     with cli.Interruption() as interruption:
         job = jobs.submit(workspace, run, order, cluster)
         tracking.log_params(job.run_id, projects.typed(sources.logged(order.given)))
-        print(f"databricks: {order.step} is run {job.run_id}, job {job.number}: {job.page}", flush=True)
         # A job that was interrupted while it was sent is cancelled, whether it is waited for or not.
         if options["wait"] or interruption.asked.done():
             job.follow(interruption.asked)

@@ -366,6 +366,11 @@ WRONG = {
         {"MLFLOW_TRACKING_URI": "databricks://work"},
         f"DATABRICKS_HOST: ~/.databrickscfg has no profile 'work' with a host; {NO_CREDENTIALS}",
     ),
+    "a file that is none of profiles": (
+        {"MLFLOW_TRACKING_URI": "databricks://work", "DATABRICKS_CONFIG_FILE": str(ROOT / "README.md")},
+        f"DATABRICKS_HOST: {ROOT}/README.md is no file of profiles (File contains no section headers.); "
+        f"{NO_CREDENTIALS}",
+    ),
     "a wrong token": (
         {"DATABRICKS_TOKEN": "dapi-wrong"},
         "DATABRICKS_TOKEN: the workspace {host} refuses the token (Invalid access token); make another one on its page "

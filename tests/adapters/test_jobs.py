@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 
 from lifecycle.adapters import clusters, jobs, orders, patience, tracking
 from lifecycle.adapters.workspaces import Workspace, WorkspaceAwayError
-from lifecycle.errors import UserError
+from lifecycle.errors import StoreAwayError, UserError
 
 RUNNING = {"state": {"life_cycle_state": "RUNNING", "state_message": "In run"}}
 DONE = {"state": {"life_cycle_state": "TERMINATED", "result_state": "SUCCESS"}}
@@ -190,5 +190,20 @@ def test_where_it_is_not_known_whether_a_job_was_taken_that_is_said(store: Any, 
 
 
 def test_an_interruption_on_the_way_ends_the_run_of_the_job(store: Any, submitting: Callable[..., Any]) -> None:
-    raised, theirs = submitting(KeyboardInterrupt(), Told(list=[]))
+    raised, theirs = submitting(KeyboardInterrupt(), Told(list=[{"runs": [OTHERS]}]))
     assert isinstance(raised, KeyboardInterrupt) and status_of(store, theirs) == "KILLED"
+
+
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), StoreAwayError("MLFLOW_TRACKING_URI: the tracking store is away.")]
+)
+def test_a_job_that_nobody_would_follow_is_cancelled(
+    store: Any, submitting: Callable[..., Any], error: BaseException, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace = Told(list=[{"runs": [OTHERS, dict(OURS)]}], cancel=[{}])
+    raised, _ = submitting(error, workspace)
+    assert raised is error and workspace.asked == ["list", "cancel"]
+    assert capsys.readouterr().err == "databricks: cancelled; page\n"
+    raised, _ = submitting(error, Told(list=[AWAY]))
+    assert raised is error
+    assert "databricks: DATABRICKS_HOST: whether the job has been taken is not known" in capsys.readouterr().err

@@ -251,8 +251,15 @@ def test_a_warm_start_goes_by_the_metric_of_the_search_that_begins(
     for number, r2 in enumerate((0.1, 0.9, 0.5)):
         metrics = {"cv_rmse": 1 - r2, "cv_r2": r2}
         child(store, earlier, TrialRecord(number, {"n": number}, score=1 - r2, metrics=metrics), "FINISHED")
-    found = memory.points_of(begun(store), earlier.run_id, memory.same_contract(CONTRACT), REGRESSION["r2"], False)
-    assert found == [{"n": 1}, {"n": 2}, {"n": 0}]
+    asked = (begun(store), earlier.run_id, memory.same_contract(CONTRACT), REGRESSION["r2"], False)
+    with pytest.raises(
+        UserError,
+        match=r"^warm_start: the search \w+ is alive \(it has just begun\), and has not tried all yet; wait for it, or "
+        r"end it first\.$",
+    ):
+        memory.points_of(*asked)
+    store.client.set_terminated(earlier.run_id)
+    assert memory.points_of(*asked) == [{"n": 1}, {"n": 2}, {"n": 0}]
 
 
 def test_points_that_know_the_test_rows_begin_no_search_that_these_are_to_judge(
@@ -266,6 +273,7 @@ def test_points_that_know_the_test_rows_begin_no_search_that_these_are_to_judge(
     for number in range(3):
         metrics = {"test_rmse": 9.0 - number}
         child(store, earlier, TrialRecord(number, {"n": number}, score=9.0 - number, metrics=metrics), "FINISHED")
+    store.client.set_terminated(earlier.run_id)
     with pytest.raises(
         UserError,
         match=r"^warm_start: \w+ went by the test rows \(select_on=test\), which could then not judge this search; "
@@ -301,6 +309,7 @@ def test_of_two_spaces_or_contracts_the_parts_that_differ_are_told(
         artifacts_of(tmp_path, settings={"prepared_run_id": "p"}, contract=CONTRACT | {"columns": wide}),
     )
     earlier = begun(store)
+    store.client.set_terminated(earlier.run_id)
     with pytest.raises(
         UserError,
         match=r'^warm_start: \w+ searched a table of another contract \(columns column 19 was "numeric" and is '
@@ -523,12 +532,19 @@ def test_ctrl_c_before_the_search_begins_is_no_traceback_and_leaves_no_run_open(
 def test_what_ended_a_search_before_its_trials_were_done_is_said(
     new_store: Callable[[], Any], options: tuple[str, ...], ended: str
 ) -> None:
-    done = new_store().script("tune_lr", "--data", "iris", "--max_evals", "500", *options).well()
+    store = new_store()
+    command = ("tune_lr", "--data", "iris", "--max_evals", "500", *options)
+    done = store.script(*command).well()
     assert re.search(
         rf"^tune_lr: {ended} ended the search after \d+ of 500 trials; the same command goes on if it gives more\.$",
         done.out,
         flags=re.MULTILINE,
     ), done.out
+    if "--patience" in options:
+        # With as much patience it would end as early.
+        [search] = store.steps("tune_lr")
+        again = store.script(*command).well()
+        assert again.out.startswith(f"tune_lr: done before in run {search.info.run_id}, taken over;"), again.out
 
 
 def _started(store: Any, project: Path, trials: str, uri: str = "", **variables: str) -> "subprocess.Popen[str]":

@@ -26,6 +26,7 @@ from lifecycle.adapters import (
     sources,
     spark,
     spark_reading,
+    spark_rows,
     spark_table,
     steps,
     tracking,
@@ -420,6 +421,23 @@ def test_a_table_of_a_catalog_is_read_by_its_name(session: Any, tmp_path: Path, 
 def test_options_are_refused_before_anything_is_started(typed: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=f"^{said}$"):
         mllib.check(options(**typed))
+
+
+def test_adaptive_tpe_without_lightgbm_is_refused_before_anything_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"^algo: atpe needs lightgbm, which is not installed; "):
+        mllib.check(options(algo="atpe", sweep=False))
+
+
+def test_examples_are_of_present_cells_also_where_most_are_missing(session: Any) -> None:
+    """One remark among the first 1,000 rows says little of those that follow."""
+    frame = session.range(0, 3000, 1, 1).selectExpr(
+        "CASE WHEN id = 5 THEN 'ok' WHEN id >= 1500 THEN concat('remark number ', id) END AS remark", "'x' AS same"
+    )
+    found = spark_rows.SparkRows(frame, ["remark", "same"], (), 3000).examples(["remark", "same"])
+    assert found["same"] == ("x",)
+    assert found["remark"] == ("ok", *(f"remark number {place}" for place in range(1500, 2499)))
+    assert spark_rows.SparkRows(frame, ["remark"], (), 3000).examples([]) == {}
 
 
 def test_without_java_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

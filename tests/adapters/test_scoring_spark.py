@@ -233,23 +233,34 @@ def test_a_scoring_that_fails_leaves_the_former_table_and_no_other(session: Any,
     assert "former" in tables and not [name for name in tables if name.startswith("scored_")]
 
 
-def test_a_table_that_changes_between_check_and_scoring_is_told(
-    session: Any, guest: scoring.Model, tmp_path: Path, work: Path
+@pytest.mark.parametrize("output", ["a file", "new", "replaced at once"])
+def test_of_a_table_that_changes_between_check_and_scoring_nothing_is_written(
+    session: Any, guest: scoring.Model, tmp_path: Path, work: Path, output: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session.createDataFrame(frame()).write.saveAsTable("spark_catalog.default.growing")
-    wanted = asked("spark_catalog.default.growing", tmp_path / "out.parquet")
+    """Delta Lake, whose tables are replaced in one transaction, is not to be had here; one of Parquet files is."""
+    source, target = (f"spark_catalog.default.{name}_{output.replace(' ', '_')}" for name in ("growing", "grown"))
+    monkeypatch.setattr(scoring_spark, "REPLACED_AT_ONCE", ("parquet",))
+    if output == "replaced at once":
+        session.createDataFrame([("former",)], "word string").write.saveAsTable(target)
+    session.createDataFrame(frame()).write.saveAsTable(source)
+    wanted = asked(source, tmp_path / "out.parquet" if output == "a file" else target, overwrite=True)
     with (
         pytest.raises(
             UserError,
-            match=r"^data: 'spark_catalog\.default\.growing' had 3 rows when it was checked, and 6 when it was scored; "
+            match=rf"^data: '{re.escape(source)}' had 3 rows when it was checked, and 6 when it was scored; "
             r"score it again when nobody changes it\.$",
         ),
         scoring.opened(wanted, guest, work) as rows,
     ):
-        session.createDataFrame(frame()).write.insertInto("spark_catalog.default.growing")
-        session.catalog.refreshTable("spark_catalog.default.growing")
+        session.createDataFrame(frame()).write.insertInto(source)
+        session.catalog.refreshTable(source)
         rows.score(guest, work)
     assert os.listdir(tmp_path) == []
+    assert session.catalog.tableExists(target) == (output == "replaced at once")
+    if output == "replaced at once":
+        assert [row.word for row in session.table(target).collect()] == ["former"]
+        scored(wanted, guest, work)
+        assert session.table(target).count() == 6
 
 
 def test_whatever_spark_fails_over_is_a_sentence(

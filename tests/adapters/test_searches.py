@@ -16,10 +16,15 @@ import requests
 from mlflow.exceptions import MlflowException
 from typed import options
 
+from lifecycle import mllib
 from lifecycle.adapters import cli, flavors, memory, patience, searches, steps, tracking
 from lifecycle.contract import Column, Contract
 from lifecycle.errors import StoreAwayError, UserError
-from lifecycle.models import MODELS, make_estimator, pipeline
+from lifecycle.metrics import BINARY, REGRESSION
+from lifecycle.models import MODELS, make_estimator, pipeline, space_for
+from lifecycle.search import Suggester, best_record
+from lifecycle.settings import SearchSettings
+from lifecycle.spaces import Space, Values
 from lifecycle.trials import TrialRecord
 
 LARGE = Contract(
@@ -126,14 +131,56 @@ def test_ctrl_c_after_the_last_trial_says_how_it_goes_on(
 
     done = [TrialRecord(number, {"model": "logreg", "C": 1.0}, score=0.5) for number in range(4)]
     monkeypatch.setattr(searches, "Objective", lambda *_: None)
-    monkeypatch.setattr(searches, "Keeper", lambda *_: SimpleNamespace(past=None))
-    monkeypatch.setattr(searches, "trials", lambda *_: (done, done[0], done[0], memory.Past()))
+    monkeypatch.setattr(searches, "Keeper", lambda *_: SimpleNamespace(past=lambda records: None))
+    monkeypatch.setattr(searches, "past_of", lambda *_: memory.Past())
+    monkeypatch.setattr(searches, "trials", lambda *_: (done, done[0], done[0]))
     monkeypatch.setattr(searches, "_draw", interrupted)
     run = SimpleNamespace(run_id="r1", log=lambda **_: None)
-    asked = options(models="logreg")
+    asked = options(models="logreg", fresh=False)
     step = SimpleNamespace(name="tune_multi", options=asked, contract=LARGE, table=None, run=run, begin=lambda _: False)
     with pytest.raises(KeyboardInterrupt, match="^$"):
         searches.run(step)
     said = capsys.readouterr().out
     assert "interrupted after 4 of 4 trials; the best so far has cv_f1 0.5 (model=logreg, C=1.0)." in said
     assert "-P resume=r1." in said
+
+
+def test_an_interrupted_search_over_other_models_says_how_it_goes_on_and_anew_it_would_not(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The estimators of Spark have ranks of their own."""
+    metric, ranks = REGRESSION["rmse"], mllib.ranks_of("regression")
+    done = [TrialRecord(number, {"model": model}, score=2.0 - number) for number, model in enumerate(("dtr", "linreg"))]
+    plan = SimpleNamespace(best=lambda records: best_record(records, metric, "regression", ranks=ranks))
+    run = SimpleNamespace(run_id="r1", log=lambda **_: None)
+    step = SimpleNamespace(name="tune_mllib", options=options(fresh=True), contract=QUANTITY, run=run)
+    settings = SearchSettings(("dtr", "linreg"), "rmse", 8)
+    with pytest.raises(KeyboardInterrupt), searches.told_if_interrupted(step, settings, metric, plan, done):
+        raise KeyboardInterrupt
+    assert capsys.readouterr().out == (
+        "tune_mllib: interrupted after 2 of 8 trials; the best so far has cv_rmse 1 (model=linreg). It goes on with "
+        "-P resume=r1.\n"
+    )
+
+
+@pytest.mark.parametrize(("begun", "points"), [(None, 8), (4, 4)])
+def test_a_search_that_is_gone_on_with_keeps_the_warm_points_that_it_began_with(
+    monkeypatch: pytest.MonkeyPatch, begun: int | None, points: int
+) -> None:
+    """For half of 8 trials it began with 4; asked for 16, the fifth point would take the place of one tried since."""
+    space, written = space_for(("logreg",), LARGE), dict[str, str]()
+    values = suggested(space, 20)
+    monkeypatch.setattr(memory, "points_of", lambda *_: values)
+    data = SimpleNamespace(tags={"lifecycle.warm_points": str(begun)})
+    monkeypatch.setattr(tracking, "run_of", lambda run_id: SimpleNamespace(data=data))
+    run = SimpleNamespace(run_id="r2", log=lambda tags: written.update(tags))
+    step = SimpleNamespace(name="tune_lr", contract=LARGE, run=run)
+    settings = SearchSettings(("logreg",), "f1", 16, warm_start="r0")
+    past = memory.Past("r1") if begun else memory.Past()
+    assert searches._warm(step, settings, BINARY["f1"], space, past) == values[:points]
+    assert written == {"lifecycle.warm_points": str(points)}
+
+
+def suggested(space: Space, many: int) -> list[Values]:
+    suggester = Suggester(space, "rand", BINARY["f1"], 1, [])
+    return [suggester.ask(number) for number in range(many)]

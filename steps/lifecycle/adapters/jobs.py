@@ -155,6 +155,8 @@ def submit(workspace: Workspace, run: tracking.StepRun, order: orders.Order, clu
         for made in tracking.children_of(run.run_id, run.experiment_id, {}):
             tracking.end_family(made.info.run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
+    # Before anything else: whatever becomes of this process, the job goes on.
+    print(f"databricks: {order.step} is run {job.run_id}, job {job.number}: {job.page}", flush=True)
     # The temporary folder has no commit, and is no name to find anything by.
     known_by = {
         "mlflow.project.entryPoint": order.step,
@@ -173,6 +175,7 @@ def _submitted(workspace: Workspace, run: tracking.StepRun, order: orders.Order,
     logging.getLogger("mlflow.projects").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
         orders.make(Path(folder), order, cluster.libraries)
+        name = f"MLflow Run for {folder}"
         try:
             submitted = mlflow.run(
                 folder,
@@ -182,20 +185,35 @@ def _submitted(workspace: Workspace, run: tracking.StepRun, order: orders.Order,
                 run_name=order.step,
                 synchronous=False,
             )
+            run_id = str(submitted.run_id)
+            number, page = (
+                tracking.tag_of(run_id, tag) for tag in (MLFLOW_DATABRICKS_SHELL_JOB_RUN_ID, MLFLOW_DATABRICKS_RUN_URL)
+            )
+            return Job(workspace, run_id, int(number), page)
         except (MlflowException, OSError) as error:
             # It asks after a job that has just been taken, and no answer to that is no refusal.
-            taken = _taken(workspace, f"MLflow Run for {folder}")
+            taken = _taken(workspace, name)
             if taken is None:
                 raise UserError(
                     f"cluster: the workspace refuses the job: {tracking.first_line(error)}; mend what it names."
                 ) from error
             [made] = tracking.children_of(run.run_id, run.experiment_id, {})
             return Job(workspace, made.info.run_id, int(taken["run_id"]), str(taken.get("run_page_url", "")))
-    run_id = str(submitted.run_id)
-    number, page = (
-        tracking.tag_of(run_id, name) for name in (MLFLOW_DATABRICKS_SHELL_JOB_RUN_ID, MLFLOW_DATABRICKS_RUN_URL)
-    )
-    return Job(workspace, run_id, int(number), page)
+        except BaseException:
+            # An end was asked for, or the store is given up: nobody would follow a job that has been taken.
+            _cancel_taken(workspace, name)
+            raise
+
+
+def _cancel_taken(workspace: Workspace, name: str) -> None:
+    """Cancel a job that mlflow may have submitted; what keeps from it is told."""
+    try:
+        taken = _taken(workspace, name)
+        if taken is not None:
+            workspace.ask("POST", "jobs/runs/cancel", run_id=int(taken["run_id"]))
+            print(f"databricks: cancelled; {taken.get('run_page_url', '')}", file=sys.stderr)
+    except UserError as error:
+        print(f"databricks: {error}", file=sys.stderr)
 
 
 def _taken(workspace: Workspace, name: str) -> dict[str, Any] | None:

@@ -471,10 +471,16 @@ def points_of(
     Raises
     ------
     UserError
-        Where the run is no search, went by test rows that are to judge this one, or its table has another contract;
-        says what differs.
+        Where the run is no search, is alive, went by test rows that are to judge this one, or its table has another
+        contract; says what differs.
     """
-    if "optimistic" in _search_of(run_id, run.step, "warm_start").data.tags and not on_test:
+    found = _search_of(run_id, run.step, "warm_start")
+    if lives(found):
+        raise UserError(
+            f"warm_start: the search {run_id} is alive ({_whose(found)}), and has not tried all yet; wait for it, or "
+            "end it first."
+        )
+    if "optimistic" in found.data.tags and not on_test:
         raise UserError(
             f"warm_start: {run_id} went by the test rows (select_on=test), which could then not judge this search; "
             "begin with a search over folds, or without."

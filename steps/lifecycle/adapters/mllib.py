@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from lifecycle import checks, figures, mllib, sparksql
+from lifecycle import adaptive, checks, figures, mllib, sparksql
 from lifecycle.adapters import (
     catalog,
     finals,
@@ -89,6 +89,8 @@ def check(options: Options) -> None:
         one_of("models", name, MLLIB_NAMES)
     if options["metric"]:
         one_of("metric", options["metric"], METRIC_NAMES)
+    if options["algo"] == "atpe" and not options["sweep"]:
+        adaptive.check_installed()
     spark_table.checked_split(options["split"])
     spark_table.check_places(options)
     if options["max_evals"] < 0:
@@ -331,30 +333,30 @@ def _search_on(step: Step, settings: SearchSettings, session: "SparkSession", de
             record.model = None
 
     plan = searches.Plan(
-        _own(step.options, settings),
         Suggester(space, settings.algo, metric, settings.seed, first),
         lambda: Engine(objective, session, min(settings.parallelism, settings.max_evals, LAG)),
-        lambda past: None,
         keep,
         lambda records: best_record(records, metric, contract.task, ranks=ranks),
         lambda best: None,
     )
-    records, best, _, _ = searches.trials(step, settings, metric, plan)
-    searches.log_trials(step, records, best)
-    dummies = design.dummies("cv")
-    if on_test:
-        dummies |= design.dummies("test")
-    rows = "test" if on_test else "cv"
-    searches.draw_trials(step, records, metric, dummies.get(f"dummy_{rows}_{metric.name}"))
-    if swept:
-        frame = mllib.contour_frame(records, f"{rows}_accuracy")
-        title = f"{MLLIB[contract.task][mllib.SWEPT].label} on {catalog.short_name(step.options['data'])}"
-        where = "test rows" if on_test else f"mean over {len(design.labels)} folds"
-        step.run.frame("contour.csv", frame)
-        step.run.figure("figures/contour.png", figures.draw_contour(frame, title, f"accuracy, {where}"))
-    if not on_test:
-        tracking.claim_test_rows(step.run)
-    _finish(step, session, objective, best, dummies, folder)
+    past = searches.past_of(step, settings, _own(step.options, settings))
+    records, best, _ = searches.trials(step, settings, metric, plan, past)
+    with searches.told_if_interrupted(step, settings, metric, plan, records):
+        searches.log_trials(step, records, best)
+        dummies = design.dummies("cv")
+        if on_test:
+            dummies |= design.dummies("test")
+        rows = "test" if on_test else "cv"
+        searches.draw_trials(step, records, metric, dummies.get(f"dummy_{rows}_{metric.name}"))
+        if swept:
+            frame = mllib.contour_frame(records, f"{rows}_accuracy")
+            title = f"{MLLIB[contract.task][mllib.SWEPT].label} on {catalog.short_name(step.options['data'])}"
+            where = "test rows" if on_test else f"mean over {len(design.labels)} folds"
+            step.run.frame("contour.csv", frame)
+            step.run.figure("figures/contour.png", figures.draw_contour(frame, title, f"accuracy, {where}"))
+        if not on_test:
+            tracking.claim_test_rows(step.run)
+        _finish(step, session, objective, best, dummies, folder)
 
 
 def _finish(
@@ -722,7 +724,6 @@ class Engine:
         self._objective = objective
         self._context = session.sparkContext
         self._group = f"lifecycle-{id(self)}-{time.time_ns()}"
-        self._closing = threading.Event()
 
     def __enter__(self) -> "Engine":
         self._threads = ThreadPoolExecutor(self.workers)
@@ -730,7 +731,6 @@ class Engine:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """End all jobs; of a trial under way nothing is kept."""
-        self._closing.set()
         # A trial is many jobs, and begins another where one has been ended.
         ended = threading.Thread(target=self._threads.shutdown, kwargs={"cancel_futures": True}, daemon=True)
         ended.start()

@@ -202,15 +202,16 @@ class _SparkRows:
             in_place = output.holds_delta()
             with output.beside() as beside:
                 scored = self._scored(self._frame(beside), model, udf_folder, kind)
-                written = output.path if in_place else beside / outputs.NEW
-                writer = scored.write.format(output.form)
                 if in_place:
-                    # Its next version, after which the rows before it can still be read.
-                    writer = writer.mode("overwrite").option("overwriteSchema", "true")
-                writer.save(address(written))
+                    with self._counted(scored) as whole:
+                        # Its next version, after which the rows before it can still be read.
+                        writer = whole.write.format(output.form).mode("overwrite").option("overwriteSchema", "true")
+                        writer.save(address(output.path))
+                    return None
+                written = beside / outputs.NEW
+                scored.write.format(output.form).save(address(written))
                 self._check_whole(self._session.read.format(output.form).load(address(written)))
-                if not in_place:
-                    output.put(written)
+                output.put(written)
         return None
 
     def _kind(self, model: Model) -> str:
@@ -239,9 +240,17 @@ class _SparkRows:
     def _into_table(self, scored: Any, output: outputs.Output) -> None:
         """Write a table of a catalog. One whose form knows no transactions is replaced when all rows lie in another."""
         name, catalog = output.asked, self._session.catalog
-        if not (output.overwrite and catalog.tableExists(name)) or self._is_replaced_at_once(name):
-            scored.write.mode("overwrite" if output.overwrite else "errorifexists").saveAsTable(name)
-            self._check_whole(self._session.table(name))
+        if not (output.overwrite and catalog.tableExists(name)):
+            scored.write.saveAsTable(name)
+            try:
+                self._check_whole(self._session.table(name))
+            except BaseException:
+                self._session.sql(f"DROP TABLE IF EXISTS {name}")
+                raise
+            return
+        if self._is_replaced_at_once(name):
+            with self._counted(scored) as whole:
+                whole.write.mode("overwrite").saveAsTable(name)
             return
         parents = re.fullmatch(CATALOGED, name)
         assert parents is not None
@@ -262,6 +271,18 @@ class _SparkRows:
         told = self._session.sql(f"DESCRIBE TABLE EXTENDED {name}").collect()
         provider = next((row["data_type"] for row in told if row["col_name"] == "Provider"), "")
         return provider.lower() in REPLACED_AT_ONCE
+
+    @contextmanager
+    def _counted(self, scored: Any) -> Iterator[Any]:
+        """Give the scored rows, counted and held where they were made, for a place that takes them at once."""
+        from pyspark import StorageLevel
+
+        held = scored.persist(StorageLevel.DISK_ONLY)
+        try:
+            self._check_whole(held)
+            yield held
+        finally:
+            held.unpersist()
 
     def _check_whole(self, written: Any) -> None:
         """Make sure that as many rows are written as were to be scored.

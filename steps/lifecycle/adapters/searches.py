@@ -2,8 +2,9 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, wait
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from lifecycle import adaptive, figures
-from lifecycle.adapters import finals, local, memory, outcomes, predictions, spacefiles
+from lifecycle.adapters import finals, local, memory, outcomes, predictions, spacefiles, tracking
 from lifecycle.adapters.catalog import short_name
 from lifecycle.adapters.cli import Interruption, Options
 from lifecycle.adapters.flavors import log_pipeline
@@ -30,6 +31,8 @@ from lifecycle.spaces import Space, Values, holds
 from lifecycle.table import TestRows
 from lifecycle.trials import FAILED, FINISHED, INFEASIBLE, PRUNED, Limits, Objective, Task, TrialRecord
 
+# The tag of a search that began with another's points: how many.
+WARM_POINTS = "lifecycle.warm_points"
 # Options that are handed to the settings as typed.
 AS_TYPED = (
     "algo",
@@ -158,8 +161,10 @@ def run(step: Step) -> None:
         step.table, metric, settings.seed, test, settings.log_models == "all", bool(settings.threshold), limits
     )
     space = space_of(settings.space) if settings.space else space_for(settings.models, step.contract)
-    first = _warm(step, settings, metric, space) + first_points(space, step.contract.task)
+    past = past_of(step, settings, asdict(settings))
+    first = _warm(step, settings, metric, space, past) + first_points(space, step.contract.task)
     keeper = Keeper(step.run, step.table, metric)
+    keeper.past(past.records)
 
     def keep(record: TrialRecord) -> None:
         if record.model is not None:
@@ -168,27 +173,20 @@ def run(step: Step) -> None:
         keeper.trial(record.run_id, record)
 
     plan = Plan(
-        asdict(settings),
         Suggester(space, settings.algo, metric, settings.seed, first),
         lambda: _engine(settings, objective),
-        keeper.past,
         keep,
         lambda records: best_record(records, metric, step.contract.task, limits),
         lambda best: Task({"model": best.values["model"]}),
     )
-    records, best, defaults, past = trials(step, settings, metric, plan)
+    records, best, defaults = trials(step, settings, metric, plan, past)
     assert defaults is not None
     for record in past.records:
         if record.status == FINISHED:
             record.out_of_fold = predictions.of_child(record.run_id, step.table)
-    try:
+    with told_if_interrupted(step, settings, metric, plan, records):
         _draw(step, records, metric, test)
         _finish(step, metric, objective, records, best, defaults, test or step.test_rows())
-    except KeyboardInterrupt:
-        # Told twice, as by mlflow's runner, it must not end the telling.
-        with Interruption():
-            say_interrupted(step, settings, metric, f"{'test' if on_test else 'cv'}_{metric.name}", records)
-        raise
 
 
 @dataclass(frozen=True)
@@ -197,14 +195,10 @@ class Plan:
 
     Attributes
     ----------
-    own : mapping
-        The settings that its key is made of.
     suggester : Suggester
         Where its points come from.
     engine : callable
         Gives the context in which they are evaluated.
-    past : callable
-        Told of the trials that an earlier run of the search has done.
     keep : callable
         Writes into a trial's child run what is kept of it beside its record, before that ends.
     best : callable
@@ -213,19 +207,17 @@ class Plan:
         Of the winner, what else to evaluate where trials are, which is no trial; None for nothing.
     """
 
-    own: Mapping[str, Any]
     suggester: Suggester
     engine: Callable[[], Any]
-    past: Callable[[list[TrialRecord]], None]
     keep: Callable[[TrialRecord], None]
     best: Callable[[list[TrialRecord]], TrialRecord]
     beside: Callable[[TrialRecord], Task | None]
 
 
 def trials(
-    step: Step, settings: SearchSettings, metric: Metric, plan: Plan
-) -> tuple[list[TrialRecord], TrialRecord, TrialRecord | None, Past]:
-    """Run the search; every trial is a child run from the moment it is handed to the engine.
+    step: Step, settings: SearchSettings, metric: Metric, plan: Plan, past: Past
+) -> tuple[list[TrialRecord], TrialRecord, TrialRecord | None]:
+    """Run the search, or what is left of it; every trial is a child run from the moment it is handed to the engine.
 
     Returns
     -------
@@ -235,18 +227,17 @@ def trials(
         The winner's.
     beside : TrialRecord or None
         Of what the plan asks for beside, such as the winner's estimator at its defaults.
-    past : Past
-        What an earlier run of the search had done.
     """
-    selected = f"{'test' if settings.select_on == 'test' else 'cv'}_{metric.name}"
-    past = _past(step, settings, plan.own)
     progress = Progress(
-        f"{step.name} {short_name(step.options['data'])}", settings.max_evals, metric, selected, past.records
+        f"{step.name} {short_name(step.options['data'])}",
+        settings.max_evals,
+        metric,
+        _selected(settings, metric),
+        past.records,
     )
     done = {record.number: record for record in past.records}
     children = {record.number: record.run_id for record in past.records}
     open_ones: dict[int, str] = {}
-    plan.past(past.records)
 
     def started(number: int, values: Values) -> None:
         open_ones[number] = step.run.child(f"{number:03d} {values['model']}", {"lifecycle.step": "trial"})
@@ -284,17 +275,24 @@ def trials(
                 raise KeyboardInterrupt
         except KeyboardInterrupt:
             _end_open(step, open_ones)
-            say_interrupted(step, settings, metric, selected, list(done.values()))
+            _say_interrupted(step, settings, metric, plan, list(done.values()))
             raise
         finally:
             _end_open(step, open_ones)
     if len(records) < settings.max_evals:
-        bound = f"timeout={settings.timeout:g}" if seconds >= settings.timeout else f"patience={settings.patience}"
-        print(
-            f"{step.name}: {bound} ended the search after {len(records)} of {settings.max_evals} trials; the same "
-            "command goes on if it gives more."
+        bound = "timeout" if seconds >= settings.timeout else "patience"
+        step.run.log(tags={"lifecycle.ended": bound})
+        said = (
+            f"{bound}={getattr(settings, bound):g} ended the search after {len(records)} of {settings.max_evals} trials"
         )
-    return records, best, beside.result() if beside is not None else None, past
+        again = "the command without fresh" if step.options["fresh"] else "the same command"
+        print(f"{step.name}: {said}; {again} goes on if it gives more.")
+    return records, best, beside.result() if beside is not None else None
+
+
+def _selected(settings: SearchSettings, metric: Metric) -> str:
+    """Return the name of the score that a search goes by."""
+    return f"{'test' if settings.select_on == 'test' else 'cv'}_{metric.name}"
 
 
 def _keep(step: Step, plan: Plan, record: TrialRecord, children: dict[int, str]) -> None:
@@ -312,8 +310,23 @@ def _end_open(step: Step, open_ones: dict[int, str]) -> None:
         step.run.end_child(open_ones.popitem()[1], "KILLED")
 
 
-def _past(step: Step, settings: SearchSettings, own: Mapping[str, Any]) -> Past:
-    """Find what an earlier run of the same search has done, and claim it."""
+def past_of(step: Step, settings: SearchSettings, own: Mapping[str, Any]) -> Past:
+    """Find what an earlier run of the same search has done, and claim it.
+
+    Parameters
+    ----------
+    step : Step
+        The search.
+    settings : SearchSettings
+        How it is done.
+    own : mapping
+        What its key is made of.
+
+    Raises
+    ------
+    UserError
+        Where the run that the user has named cannot be gone on with.
+    """
     asked = settings.resume
     if asked:
         whole = settings_of(step.name, step.identity, step.contract, own, step.prepared_run_id)
@@ -332,8 +345,11 @@ def _past(step: Step, settings: SearchSettings, own: Mapping[str, Any]) -> Past:
     return past
 
 
-def _warm(step: Step, settings: SearchSettings, metric: Metric, space: Space) -> list[Values]:
-    """Return the points of an earlier search to begin with, at most half of the trials."""
+def _warm(step: Step, settings: SearchSettings, metric: Metric, space: Space, past: Past) -> list[Values]:
+    """Return the points of another search to begin with: at most half of the trials, or as many as this one began with.
+
+    Also where more trials are asked for than it had then: what it has tried, and would have tried next, hangs on them.
+    """
     if not settings.warm_start:
         return []
     contract = memory.same_contract(json.loads(step.contract.to_json()))
@@ -344,27 +360,45 @@ def _warm(step: Step, settings: SearchSettings, metric: Metric, space: Space) ->
             f"warm_start: none of the points that {settings.warm_start} has tried lies in the space that is searched "
             f"now ({', '.join(space)}); name another search, or its models."
         )
-    first = held[: max(settings.max_evals // 2, 1)]
-    print(f"{step.name}: begins with the {len(first)} best points of run {settings.warm_start}.")
+    tags = tracking.run_of(past.run_id).data.tags if past.run_id else {}
+    first = held[: int(tags.get(WARM_POINTS, max(settings.max_evals // 2, 1)))]
+    step.run.log(tags={WARM_POINTS: str(len(first))})
+    if not past.run_id:
+        print(f"{step.name}: begins with the {len(first)} best points of run {settings.warm_start}.")
     return first
 
 
-def say_interrupted(
-    step: Step, settings: SearchSettings, metric: Metric, selected: str, records: list[TrialRecord]
+@contextmanager
+def told_if_interrupted(
+    step: Step, settings: SearchSettings, metric: Metric, plan: Plan, records: list[TrialRecord]
+) -> Iterator[None]:
+    """Where what follows a search is interrupted, say what it has found, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        # Told twice, as by mlflow's runner, it must not end the telling.
+        with Interruption():
+            _say_interrupted(step, settings, metric, plan, records)
+        raise
+
+
+def _say_interrupted(
+    step: Step, settings: SearchSettings, metric: Metric, plan: Plan, records: list[TrialRecord]
 ) -> None:
     """Track and print the best so far, and how to go on."""
-    good = [record for record in records if record.status == FINISHED]
     said = f"{step.name}: interrupted after {len(records)} of {settings.max_evals} trials"
-    if good:
-        best = best_record(records, metric, step.contract.task)
+    if any(record.status == FINISHED for record in records):
+        best = plan.best(records)
         values = ", ".join(f"{name}={value}" for name, value in best.values.items())
-        said += f"; the best so far has {selected} {best.score:.4g} ({values})"
+        said += f"; the best so far has {_selected(settings, metric)} {best.score:.4g} ({values})"
         step.run.log(
             metrics={"trials": len(records)},
             params={f"best_{name}": value for name, value in best.values.items()},
             tags={"lifecycle.best_trial": str(best.number)},
         )
-    print(f"{said}. The same command goes on, and so does it with -P resume={step.run.run_id}.", flush=True)
+    # A search that was to begin anew would do so again.
+    way = "It goes on" if step.options["fresh"] else "The same command goes on, and so does it"
+    print(f"{said}. {way} with -P resume={step.run.run_id}.", flush=True)
 
 
 def _engine(settings: SearchSettings, objective: Objective) -> Any:

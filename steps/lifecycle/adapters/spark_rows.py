@@ -55,19 +55,19 @@ class SparkRows:
 
     def examples(self, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """Return the different cells among 1,000 present ones of each column, as texts."""
-        found: dict[str, dict[str, None]] = {name: {} for name in names}
-        if names:
-            cells = [f"{self.value(name)} AS c{place}" for place, name in enumerate(names)]
-            for row in self.frame.selectExpr(*cells).limit(EXAMPLES).collect():
-                for name, cell in zip(names, row, strict=True):
-                    if cell is not None:
-                        found[name][str(cell)] = None
+        if not names:
+            return {}
+        cells = [f"{self.value(name)} AS c{place}" for place, name in enumerate(names)]
+        rows = self.frame.selectExpr(*cells).limit(EXAMPLES).collect()
+        found: dict[str, tuple[str, ...]] = {}
         for place, name in enumerate(names):
-            if not found[name]:
-                # Mostly missing cells: those that are there stand further on.
-                some = self.frame.selectExpr(f"{self.value(name)} AS c{place}").where(f"c{place} IS NOT NULL")
-                found[name] = {str(row[0]): None for row in some.limit(EXAMPLES).collect()}
-        return {name: tuple(cells) for name, cells in found.items()}
+            present = [row[place] for row in rows if row[place] is not None]
+            if len(present) < EXAMPLES <= len(rows):
+                # The others stand further on.
+                there = self.frame.selectExpr(cells[place]).where(f"c{place} IS NOT NULL")
+                present = [row[0] for row in there.limit(EXAMPLES).collect()]
+            found[name] = tuple(dict.fromkeys(map(str, present)))
+        return found
 
     def unread(self, name: str, reading: Reading) -> tuple[int, str]:
         """Return how many present cells cannot be read so, and the least of them."""

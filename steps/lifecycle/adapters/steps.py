@@ -235,7 +235,8 @@ def finished(step: str, key: str, own: Mapping[str, Any], experiment_id: str) ->
     key : str
         The step's key.
     own : mapping
-        Its settings: a search must have at least ``max_evals`` trials, and its models under ``log_models=all``.
+        Its settings: a search must have at least ``max_evals`` trials, or have ended without a gain for at least
+        ``patience``; and it must have its models under ``log_models=all``.
     experiment_id : str
         Where to look.
 
@@ -250,6 +251,8 @@ def finished(step: str, key: str, own: Mapping[str, Any], experiment_id: str) ->
         except LookupError:
             continue
         enough = run.data.metrics.get("trials", 0) >= own.get("max_evals", 0)
+        if run.data.tags.get("lifecycle.ended") == "patience":
+            enough |= 0 < own["patience"] <= then["patience"]
         if enough and (own.get("log_models") != "all" or then.get("log_models") == "all"):
             return run
     return None

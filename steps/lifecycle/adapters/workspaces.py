@@ -4,6 +4,7 @@ import json
 import os
 import socket
 from configparser import ConfigParser
+from configparser import Error as ConfigParserError
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,11 @@ class Workspace:
             return named
         file = os.environ.get("DATABRICKS_CONFIG_FILE") or "~/.databrickscfg"
         profiles = ConfigParser(interpolation=None)
-        profiles.read(Path(file).expanduser(), encoding="utf-8")
+        try:
+            profiles.read(Path(file).expanduser(), encoding="utf-8")
+        except (ConfigParserError, UnicodeDecodeError) as error:
+            what = str(error).partition("\n")[0]
+            raise UserError(f"DATABRICKS_HOST: {file} is no file of profiles ({what}); {KNOWN_BY}.") from error
         host = profiles.get(self._profile or "DEFAULT", "host", fallback="")
         if not host:
             found = f"{file} has no profile {self._profile!r} with a host" if self._profile else "not set"
