@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,8 @@ import pandas as pd
 import pytest
 import standalone
 from hostile import eventually
+
+from lifecycle.adapters import memory
 
 pytestmark = pytest.mark.whole
 # Of them the search that is interrupted tries so many.
@@ -157,6 +160,29 @@ def test_the_registered_winner_scores_a_table(swept: Any, project: Path) -> None
 
 
 # A search that is interrupted.
+
+
+def test_ctrl_c_says_the_best_so_far_and_how_it_goes_on(new_store: Callable[[], Any]) -> None:
+    """Of estimators that only Spark has; and Spark does not tell what was cancelled."""
+    store = new_store()
+    command = [sys.executable, str(STEPS / "tune_mllib.py"), "--data", "diabetes", "--sweep", "false"]
+    pipe, environment = subprocess.PIPE, store.environment(PYTHONUNBUFFERED="1")
+    with subprocess.Popen(
+        command, cwd=store.folder, env=environment, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True
+    ) as search:
+        assert any("training and" in line for line in search.stdout or ())
+        came = eventually(
+            lambda: search.poll() is not None or any(memory.RECORD in run.data.tags for run in store.runs()),
+            seconds=300,
+        )
+        search.send_signal(signal.SIGINT)
+        out, err = search.communicate(timeout=60)
+    assert came and search.returncode == 130, err
+    [run] = store.steps("tune_mllib")
+    said = r"tune_mllib: interrupted after \d of 16 trials; the best so far has cv_rmse \d.* \(model=\w+, .*\)\. "
+    assert re.search(said + rf"The same command goes on, and so does it with -P resume={run.info.run_id}\.", out), out
+    assert run.info.status == "KILLED"
+    assert "Traceback" not in err and "\tat " not in err, err
 
 
 @dataclass(frozen=True)

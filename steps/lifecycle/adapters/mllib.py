@@ -731,6 +731,9 @@ class Engine:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """End all jobs; of a trial under way nothing is kept."""
+        if kind is not None and self._context.appName == spark.APP:
+            # Our own session ends with the search, and would tell each job that is cancelled by its whole stack.
+            self._context.setLogLevel("OFF")
         # A trial is many jobs, and begins another where one has been ended.
         ended = threading.Thread(target=self._threads.shutdown, kwargs={"cancel_futures": True}, daemon=True)
         ended.start()
