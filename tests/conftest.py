@@ -28,43 +28,10 @@ LONGEST = 300
 # The modules that take minutes, the longest first: one that is begun last is waited for alone.
 FIRST = ("test_bad_input", "test_stores", "test_mllib", "test_memory", "test_databricks", "test_entry_points")
 # Sessions of Spark's live for seconds here: compiling their code for speed takes longer than it saves, a fifth of the
-# processor time of `tune_mllib`.
+# processor time of `tune_mllib`. The JVMs of drivers, executors, masters and workers read these.
 JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Hand Spark's JVMs their options; where all tests run, the classes that each of them loads are laid out once."""
-    if hasattr(config, "workerinput"):
-        return
-    folder = Path(tempfile.mkdtemp(prefix="classes-"))
-    atexit.register(shutil.rmtree, folder)
-    # Where the file is not there (yet), or is of another Spark, Java starts without it, and says so but for -Xlog.
-    shared = f"-Xlog:disable -XX:SharedArchiveFile={folder}/spark.jsa"
-    everywhere = {"SPARK_LAUNCHER_OPTS": JVM, "SPARK_DAEMON_JAVA_OPTS": JVM}
-    for name, value in everywhere.items():
-        os.environ.setdefault(name, value)
-    if "SPARK_SUBMIT_OPTS" in os.environ or shutil.which("java") is None:
-        return
-    executors = f'"-Dspark.executor.extraJavaOptions={JVM}"'
-    if config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.keyword:
-        command = [sys.executable, str(Path(__file__).with_name("class_archive.py")), str(folder / "spark.jsa")]
-        quiet = {name: subprocess.DEVNULL for name in ("stdin", "stdout", "stderr")}
-        maker = subprocess.Popen(
-            command,
-            cwd=folder,
-            env={**os.environ, "SPARK_SUBMIT_OPTS": f"{JVM} -Xlog:disable", "SPARK_LOCAL_IP": "127.0.0.1"},
-            start_new_session=True,
-            **quiet,  # type: ignore[call-overload]
-        )
-        atexit.register(end_group, maker)
-    os.environ["SPARK_SUBMIT_OPTS"] = f"{JVM} {shared} {executors}"
-
-
-def end_group(process: "subprocess.Popen[Any]") -> None:
-    """End a process that has not ended yet, and whatever it started."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+os.environ.setdefault("SPARK_SUBMIT_OPTS", f'{JVM} "-Dspark.executor.extraJavaOptions={JVM}"')
+os.environ.setdefault("SPARK_DAEMON_JAVA_OPTS", JVM)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -54,7 +54,7 @@ def options(**typed: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def session(at_home: None) -> Iterator[Any]:
     with mllib.session_for(2) as started:
-        for name, value in mllib.INTERPRETED.items():
+        for name, value in mllib.OVER_FEW_ROWS.items():
             started.conf.set(name, value)
         yield started
 
@@ -411,6 +411,10 @@ def test_a_table_of_a_catalog_is_read_by_its_name(session: Any, tmp_path: Path, 
         ({"parallelism": -1}, "parallelism: -1 cannot run a trial; give 1 or more."),
         ({"max_evals": -3}, "max_evals: -3 trials cannot find anything; .*"),
         ({"patience": -1}, "patience: -1 is below 0; .*"),
+        (
+            {"algo": "rand"},
+            "algo: 'rand' has no say in the sweep, which tries all its points; give sweep=false for a search.",
+        ),
         (
             {"data": "c.s.january", "test_data": "february.csv"},
             "test_data: 'c.s.january' is a table of a catalog, and 'february.csv' is none; give both as .*",

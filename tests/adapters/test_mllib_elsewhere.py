@@ -21,7 +21,7 @@ ZONE = "spark.sql.session.timeZone"
 @pytest.fixture(scope="module")
 def theirs(at_home: None) -> Iterator[Any]:
     """A session whose owners live in New York."""
-    settings = {"spark.ui.enabled": "false", ZONE: "America/New_York", **mllib.INTERPRETED}
+    settings = {"spark.ui.enabled": "false", ZONE: "America/New_York", **mllib.OVER_FEW_ROWS}
     session = pyspark.sql.SparkSession.builder.master("local[2]").config(map=settings).getOrCreate()
     yield session
     session.stop()

@@ -69,7 +69,12 @@ FEATURES, GUESS, WEIGHT = "__features__", "__guess__", "__weight__"
 BUCKETS = 256
 # Rows of a task: fewer take longer to hand out than to fit.
 ROWS_OF_A_TASK = 50_000
-INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+# For queries over few rows, which take longer to compile, and to plan anew in mid-run, than to run.
+OVER_FEW_ROWS = {
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.adaptive.enabled": "false",
+}
 AS_TYPED = ("algo", "select_on", "timeout", "log_models", "patience", "resume")
 PACKAGES = ["mlflow", "pyspark", "pandas", "numpy"]
 # What executors' pythons import where rows are split by a column; nothing else of a search runs in them.
@@ -89,7 +94,12 @@ def check(options: Options) -> None:
         one_of("models", name, MLLIB_NAMES)
     if options["metric"]:
         one_of("metric", options["metric"], METRIC_NAMES)
-    if options["algo"] == "atpe" and not options["sweep"]:
+    if options["sweep"] and options["algo"] != "tpe":
+        raise UserError(
+            f"algo: {options['algo']!r} has no say in the sweep, which tries all its points; give sweep=false for a "
+            "search."
+        )
+    if options["algo"] == "atpe":
         adaptive.check_installed()
     spark_table.checked_split(options["split"])
     spark_table.check_places(options)
@@ -266,8 +276,8 @@ def _searched(options: Options, identity: Identity, own_run: tracking.StepRun, s
             settings = settings_for(options, prepared.contract)
             if not step.begin(_own(options, settings)):
                 if own and len(prepared.train) <= ROWS_OF_A_TASK:
-                    # Each fold is a query of its own, which takes longer to compile than to run.
-                    for name, value in INTERPRETED.items():
+                    # Each fold is some queries of its own.
+                    for name, value in OVER_FEW_ROWS.items():
                         session.conf.set(name, value)
                 _search(step, settings, session, prepared, folder)
         finally:

@@ -275,9 +275,7 @@ class _SparkRows:
     @contextmanager
     def _counted(self, scored: Any) -> Iterator[Any]:
         """Give the scored rows, counted and held where they were made, for a place that takes them at once."""
-        from pyspark import StorageLevel
-
-        held = scored.persist(StorageLevel.DISK_ONLY)
+        held = scored.persist()
         try:
             self._check_whole(held)
             yield held
